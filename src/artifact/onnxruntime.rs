@@ -1,0 +1,158 @@
+//! Finding `libonnxruntime`: the user's own first, then the cache.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cache, Package, sha256_file};
+use crate::error::{Error, Result};
+
+/// The version that is fetched when the machine has none of its own.
+pub const PINNED_VERSION: &str = "1.31.1";
+/// The oldest minor version (1.x) whose API this build can speak; `ort`'s feature `api-23`.
+const OLDEST_MINOR: u32 = 23;
+
+/// An ONNX Runtime library and how it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Library {
+    /// The shared library.
+    pub path: PathBuf,
+    /// Where it was found: `ORT_DYLIB_PATH`, `system`, `python` or `cache`.
+    pub found_by: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Libraries that come earlier in the order but are too old, with the reason.
+    pub passed_over: Vec<String>,
+}
+
+/// Finds the library in the documented order: `dylib_path` (the user's `ORT_DYLIB_PATH`), the
+/// system's library folders, Python's `onnxruntime`, then the cache, which fetches
+/// [`PINNED_VERSION`] from its PyPI wheel when it is not there.
+///
+/// A library whose file name tells a version that is too old is passed over and listed, except
+/// the one the user named: that is an error.
+pub fn find_library(dylib_path: Option<&Path>, cache: &Cache) -> Result<Library> {
+    if let Some(path) = dylib_path {
+        return named_by_user(path);
+    }
+    let mut passed_over = Vec::new();
+    let own = in_system().map(|p| (p, "system")).into_iter();
+    for (path, found_by) in own.chain(in_python().map(|p| (p, "python"))) {
+        if let Some(version) = too_old(&path) {
+            passed_over.push(format!("{}: version {version} is too old", path.display()));
+            continue;
+        }
+        let sha256 = sha256_file(&path)?;
+        return Ok(Library { path, found_by: found_by.to_owned(), sha256, passed_over });
+    }
+    let member = format!("onnxruntime/capi/{}", file_name(PINNED_VERSION)?);
+    let path = Package::pinned("onnxruntime", PINNED_VERSION).member(cache, &member)?;
+    let sha256 = sha256_file(&path)?;
+    Ok(Library { path, found_by: "cache".to_owned(), sha256, passed_over })
+}
+
+fn named_by_user(path: &Path) -> Result<Library> {
+    let subject = format!("ORT_DYLIB_PATH={}", path.display());
+    if !path.is_file() {
+        return Err(Error::input(subject, "no file is there")
+            .remedy("point it at libonnxruntime.so.*, or unset it to let infermark find one"));
+    }
+    if let Some(version) = too_old(path) {
+        return Err(Error::input(subject, format!("version {version} is too old")).remedy(format!(
+            "use ONNX Runtime 1.{OLDEST_MINOR} or newer (`pip install onnxruntime=={PINNED_VERSION}`)"
+        )));
+    }
+    Ok(Library {
+        sha256: sha256_file(path)?,
+        path: path.to_owned(),
+        found_by: "ORT_DYLIB_PATH".to_owned(),
+        passed_over: Vec::new(),
+    })
+}
+
+/// Name of the library inside the wheel of `version` on this platform.
+fn file_name(version: &str) -> Result<String> {
+    match std::env::consts::OS {
+        "linux" => Ok(format!("libonnxruntime.so.{version}")),
+        "macos" => Ok(format!("libonnxruntime.{version}.dylib")),
+        os => Err(Error::environment("ONNX Runtime", format!("cannot be fetched for {os}"))
+            .remedy("install it and set ORT_DYLIB_PATH to its library")),
+    }
+}
+
+fn in_system() -> Option<PathBuf> {
+    let arch = std::env::consts::ARCH;
+    [
+        "/usr/local/lib".to_owned(),
+        "/usr/lib".to_owned(),
+        "/usr/lib64".to_owned(),
+        format!("/usr/lib/{arch}-linux-gnu"),
+        "/opt/onnxruntime/lib".to_owned(),
+        "/opt/homebrew/lib".to_owned(),
+    ]
+    .iter()
+    .find_map(|folder| library_in(Path::new(folder)))
+}
+
+/// The library of an installed Python package, found without importing it.
+fn in_python() -> Option<PathBuf> {
+    let script = "import importlib.util as u; s = u.find_spec('onnxruntime'); \
+                  print(s.submodule_search_locations[0] if s else '')";
+    let output = Command::new("python3").args(["-c", script]).output().ok()?;
+    let folder = String::from_utf8(output.stdout).ok()?;
+    let folder = folder.trim();
+    if folder.is_empty() { None } else { library_in(&Path::new(folder).join("capi")) }
+}
+
+fn library_in(folder: &Path) -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            name == "libonnxruntime.dylib"
+                || name.starts_with("libonnxruntime.so")
+                || (name.starts_with("libonnxruntime.") && name.ends_with(".dylib"))
+        })
+        .filter_map(|path| path.canonicalize().ok())
+        .collect();
+    found.sort();
+    found.pop()
+}
+
+/// The version in the file name if it is older than we can speak to. A name without a version
+/// says nothing: the library is asked when it is loaded.
+fn too_old(path: &Path) -> Option<String> {
+    let path = path.canonicalize().ok()?;
+    let name = path.file_name()?.to_str()?;
+    let version = name.strip_prefix("libonnxruntime.so.").or_else(|| {
+        name.strip_prefix("libonnxruntime.").and_then(|rest| rest.strip_suffix(".dylib"))
+    })?;
+    let mut parts = version.split('.').map(str::parse::<u32>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(1)), Some(Ok(minor))) if minor < OLDEST_MINOR => Some(version.to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_own_library_must_exist_and_be_new_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path().join("cache"));
+        let missing = folder.path().join("none.so");
+        let error = find_library(Some(&missing), &cache).unwrap_err().to_string();
+        assert!(error.contains("no file is there"), "{error}");
+        let old = folder.path().join("libonnxruntime.so.1.14.1");
+        std::fs::write(&old, b"").unwrap();
+        let error = find_library(Some(&old), &cache).unwrap_err().to_string();
+        assert!(error.contains("1.14.1 is too old") && error.contains("1.23"), "{error}");
+        let new = folder.path().join("libonnxruntime.so.1.31.1");
+        std::fs::write(&new, b"").unwrap();
+        assert_eq!(find_library(Some(&new), &cache).unwrap().found_by, "ORT_DYLIB_PATH");
+    }
+}

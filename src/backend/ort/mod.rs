@@ -1,0 +1,225 @@
+//! ONNX Runtime, loaded from a shared library at run time.
+
+mod ep;
+mod profile;
+mod session;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use ort::environment::Environment;
+use ort::session::Session as Native;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+
+use self::ep::Provider;
+use self::session::OrtSession;
+use super::{
+    Availability, Backend, DeviceInfo, OpRow, PrepareOptions, Prepared,
+    PreparedFacts, RuntimeInfo, Session, Trace,
+};
+use crate::error::{Error, Result};
+use crate::units::{Clock, RealClock};
+use crate::variant::{BackendId, Optimization, Tensors, Variant};
+
+/// ONNX Runtime with one execution provider.
+pub(super) struct OrtBackend {
+    id: BackendId,
+    provider: Provider,
+}
+
+impl OrtBackend {
+    pub(super) fn new(id: BackendId) -> Result<Self> {
+        let provider = Provider::parse(&id)?;
+        Ok(Self { id, provider })
+    }
+}
+
+impl Backend for OrtBackend {
+    fn id(&self) -> &BackendId {
+        &self.id
+    }
+
+    fn availability(&self, options: &PrepareOptions) -> Availability {
+        let probe = || -> Result<DeviceInfo> {
+            let (environment, runtime) = environment(options)?;
+            let mut builder = SessionBuilder::new(environment).map_err(|e| internal(&e))?;
+            self.provider.register(&mut builder, options.threads)?;
+            Ok(DeviceInfo { name: self.provider.name().to_owned(), runtime })
+        };
+        probe().map_or_else(Availability::Missing, Availability::Ready)
+    }
+
+    fn prepare(&self, variant: &Variant, options: &PrepareOptions) -> Result<Box<dyn Prepared>> {
+        let (environment, runtime) = environment(options)?;
+        let clock = RealClock::start();
+        let model = std::fs::read(&variant.path)
+            .map_err(|e| Error::io(&variant.path, "read the model", &e))?;
+        let load = clock.now();
+        let loader = Loader {
+            environment,
+            provider: self.provider,
+            options: options.clone(),
+            path: variant.path.clone(),
+            model,
+        };
+        let session = loader.build(None)?;
+        let compile = clock.now() - load;
+        let facts = PreparedFacts {
+            device: self.provider.name().to_owned(),
+            runtime,
+            threads: options.threads,
+            load,
+            compile,
+            weights: options.weights,
+        };
+        Ok(Box::new(OrtPrepared { loader, first: RefCell::new(Some(session)), facts }))
+    }
+}
+
+/// Everything needed to make one more session of the same kind.
+struct Loader {
+    environment: &'static Environment,
+    provider: Provider,
+    options: PrepareOptions,
+    path: PathBuf,
+    model: Vec<u8>,
+}
+
+impl Loader {
+    /// A new native session; with `profile`, one that writes a profile under that prefix.
+    fn build(&self, profile: Option<&Path>) -> Result<Native> {
+        let level = match self.options.optimization {
+            Optimization::None => GraphOptimizationLevel::Disable,
+            Optimization::Basic => GraphOptimizationLevel::Level1,
+            Optimization::Extended => GraphOptimizationLevel::Level2,
+            Optimization::All => GraphOptimizationLevel::All,
+        };
+        let configure = || -> ort::Result<SessionBuilder> {
+            let mut builder = SessionBuilder::new(self.environment)?
+                .with_optimization_level(level)?
+                .with_intra_threads(self.options.threads)?
+                .with_inter_threads(1)?
+                .with_intra_op_spinning(self.options.spinning)?
+                .with_inter_op_spinning(false)?;
+            if let Some(folder) = self.path.parent() {
+                // Where weights kept outside the model file are looked for.
+                builder = builder.with_config_entry(
+                    "session.model_external_initializers_file_folder_path",
+                    folder.to_string_lossy(),
+                )?;
+            }
+            match profile {
+                Some(prefix) => Ok(builder.with_profiling(prefix)?),
+                None => Ok(builder),
+            }
+        };
+        let mut builder = configure().map_err(|e| internal(&e))?;
+        self.provider.register(&mut builder, self.options.threads)?;
+        builder.commit_from_memory(&self.model).map_err(|e| {
+            Error::input(
+                self.path.display(),
+                format!("ONNX Runtime cannot load the model: {}", one_line(e.message())),
+            )
+            .remedy("check that it is complete, and that this ONNX Runtime knows its opset")
+        })
+    }
+}
+
+struct OrtPrepared {
+    loader: Loader,
+    first: RefCell<Option<Native>>,
+    facts: PreparedFacts,
+}
+
+impl Prepared for OrtPrepared {
+    fn spawn(&self) -> Result<Box<dyn Session>> {
+        let native = match self.first.borrow_mut().take() {
+            Some(native) => native,
+            None => self.loader.build(None)?,
+        };
+        Ok(Box::new(OrtSession::new(native)))
+    }
+
+    fn facts(&self) -> &PreparedFacts {
+        &self.facts
+    }
+
+    fn inspect(&self, sample: &Tensors) -> Result<Option<Vec<OpRow>>> {
+        let folder = tempfile::tempdir()
+            .map_err(|e| Error::environment("profiling", format!("no temporary folder: {e}")))?;
+        let native = self.loader.build(Some(&folder.path().join("profile")))?;
+        let mut session = OrtSession::new(native);
+        // The first run also allocates; the second one is what serving looks like.
+        for _ in 0..2 {
+            session.run(sample, &mut Trace::default())?;
+        }
+        let file = session.end_profiling()?;
+        let text = std::fs::read_to_string(&file)
+            .map_err(|e| Error::io(Path::new(&file), "read the profile", &e))?;
+        profile::op_table(&text).map(Some)
+    }
+}
+
+/// The process's one environment, from the library in `options`.
+///
+/// ONNX Runtime allows one library a process; asking for a second one is a defect of ours.
+fn environment(options: &PrepareOptions) -> Result<(&'static Environment, RuntimeInfo)> {
+    static LOADED: OnceLock<(PathBuf, Environment)> = OnceLock::new();
+    let Some((path, sha256)) = &options.library else {
+        return Err(Error::internal("ONNX Runtime", "no library was chosen before loading it"));
+    };
+    if LOADED.get().is_none() {
+        let builder = ort::init_from(path).map_err(|e| {
+            Error::environment(path.display(), format!("cannot be used: {e}")).remedy(format!(
+                "use ONNX Runtime 1.{} or newer for this machine, by ORT_DYLIB_PATH or pip",
+                ort::MINOR_VERSION
+            ))
+        })?;
+        let environment = builder.with_telemetry(false).build().map_err(|e| internal(&e))?;
+        environment.set_log_level(ort::logging::LogLevel::Error);
+        // A second thread may have been first; its environment is as good.
+        let _ = LOADED.set((path.clone(), environment));
+    }
+    let Some((loaded, environment)) = LOADED.get() else {
+        return Err(Error::internal("ONNX Runtime", "its environment vanished"));
+    };
+    if loaded != path {
+        return Err(Error::internal(
+            path.display(),
+            format!("{} is already loaded in this process", loaded.display()),
+        ));
+    }
+    let runtime = RuntimeInfo {
+        name: "onnxruntime".to_owned(),
+        version: version(path),
+        path: Some(path.clone()),
+        sha256: Some(sha256.clone()),
+    };
+    Ok((environment, runtime))
+}
+
+/// The version in the library's file name (`libonnxruntime.so.1.31.1`), which ONNX Runtime's
+/// packages keep; for a library under another name, what it says of its own build.
+fn version(path: &Path) -> String {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = real.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_end_matches(".dylib");
+    let is_version =
+        digits.contains('.') && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if is_version { digits.to_owned() } else { one_line(ort::info()) }
+}
+
+fn internal(error: &ort::Error) -> Error {
+    Error::environment("ONNX Runtime", one_line(error.message()))
+        .remedy("check the library that ORT_DYLIB_PATH or `found_by` names")
+}
+
+/// ONNX Runtime's messages can span lines and carry its own source paths.
+fn one_line(message: &str) -> String {
+    let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

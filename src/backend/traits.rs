@@ -1,0 +1,133 @@
+//! What an engine is to the rest of Infermark.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::units::{Bytes, Nanos};
+use crate::variant::{BackendId, Optimization, Tensors, Variant};
+
+/// An engine on a device.
+pub trait Backend {
+    /// Its name, e.g. `ort:cpu`.
+    fn id(&self) -> &BackendId;
+    /// Whether it can be used on this machine, and what to do if not.
+    fn availability(&self, options: &PrepareOptions) -> Availability;
+    /// Loads and compiles a variant.
+    ///
+    /// Errors name the file or the device, and never stand for a silent fallback.
+    fn prepare(&self, variant: &Variant, options: &PrepareOptions) -> Result<Box<dyn Prepared>>;
+}
+
+/// A variant loaded on a backend, from which sessions are made.
+pub trait Prepared {
+    /// A further session. The first one costs nothing more than preparing did.
+    fn spawn(&self) -> Result<Box<dyn Session>>;
+    /// What is known about it before it runs.
+    fn facts(&self) -> &PreparedFacts;
+    /// What ran where, from one untimed run of `sample` in a session of its own; `None` where the
+    /// engine cannot tell.
+    fn inspect(&self, sample: &Tensors) -> Result<Option<Vec<OpRow>>>;
+}
+
+/// A batch handed to a session and not yet waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(pub u64);
+
+/// What a session has to say about one batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Whether a plan for the batch's shape had to be made first.
+    pub shape_miss: bool,
+}
+
+/// One loaded instance of a variant, able to run a batch.
+pub trait Session: Send {
+    /// Hands over a batch; it may run from now on. A GPU can have several in flight.
+    fn submit(&mut self, inputs: &Tensors) -> Result<Ticket>;
+    /// Waits until the outputs of `ticket` are on the host. A ticket can be waited for once.
+    fn wait(&mut self, ticket: Ticket, trace: &mut Trace) -> Result<Tensors>;
+    /// Runs one batch: inputs with the batch on axis 0, outputs on the host.
+    fn run(&mut self, inputs: &Tensors, trace: &mut Trace) -> Result<Tensors> {
+        let ticket = self.submit(inputs)?;
+        self.wait(ticket, trace)
+    }
+}
+
+/// Whether a backend can be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Availability {
+    /// It can.
+    Ready(DeviceInfo),
+    /// It can't, and this would change that.
+    Missing(Error),
+}
+
+/// The device behind a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// Its name.
+    pub name: String,
+    /// The runtime that drives it.
+    pub runtime: RuntimeInfo,
+}
+
+/// The library that executes the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeInfo {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its file, where it is loaded at run time.
+    pub path: Option<PathBuf>,
+    /// SHA-256 of that file.
+    pub sha256: Option<String>,
+}
+
+/// How a variant is prepared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrepareOptions {
+    /// Threads that share one operator's work.
+    pub threads: usize,
+    /// How hard the engine works on the graph.
+    pub optimization: Optimization,
+    /// Whether idle threads spin for a while before they sleep.
+    pub spinning: bool,
+    /// The runtime's shared library and its SHA-256, where there is one.
+    pub library: Option<(PathBuf, String)>,
+    /// Bytes of the weights in their stored types, as the model file states them.
+    pub weights: Bytes,
+}
+
+/// One row of the op table: an operator kind on a provider.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpRow {
+    /// The operator as the engine names it, after fusion.
+    pub kind: String,
+    /// The execution provider or device that ran it.
+    pub provider: String,
+    /// How many nodes of it ran.
+    pub count: usize,
+    /// Their share of the time in the profiled run, 0 to 1.
+    pub time_share: f64,
+}
+
+/// What is known about a prepared variant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreparedFacts {
+    /// The device, e.g. `CPUExecutionProvider`.
+    pub device: String,
+    /// The runtime that executes it.
+    pub runtime: RuntimeInfo,
+    /// Threads per session that were set.
+    pub threads: usize,
+    /// Reading the model's bytes from disk.
+    pub load: Nanos,
+    /// Parsing, optimising and allocating, until a session exists.
+    pub compile: Nanos,
+    /// Bytes of the weights in their stored types, as the model file states them.
+    pub weights: Bytes,
+}

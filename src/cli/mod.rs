@@ -1,0 +1,82 @@
+//! Arguments → settings → call → exit code. One file a subcommand.
+
+mod output;
+mod progress;
+mod run;
+mod runs;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Result;
+use crate::settings::Settings;
+
+/// Measure what a model costs to serve, on which hardware, in which compressed form.
+///
+/// Without a command, runs the quickstart workload: fetches a small model and real files, measures
+/// it on this machine and prints the table.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure a model (`.onnx`) or a workload (`.toml`) on this machine
+    Run(Box<run::Args>),
+    /// List runs, or show one again
+    Runs {
+        #[command(subcommand)]
+        command: runs::Command,
+    },
+    /// Serve the worker protocol on standard input and output (started by `run`)
+    #[command(hide = true)]
+    Worker,
+}
+
+/// How a command ended; the exit codes every command shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// 0
+    Fine,
+    /// 1; what went wrong has been said.
+    Failed,
+    /// 2: a negative verdict.
+    Negative,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for; everything else is an error, exit code 1.
+            let code = u8::from(error.use_stderr());
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(Ended::Fine) => ExitCode::SUCCESS,
+        Ok(Ended::Failed) => ExitCode::from(1),
+        Ok(Ended::Negative) => ExitCode::from(2),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn dispatch(command: Option<Command>) -> Result<Ended> {
+    match command {
+        Some(Command::Worker) => crate::measure::serve().map(|()| Ended::Fine),
+        Some(Command::Run(args)) => run::execute(&args, &Settings::from_environment()),
+        Some(Command::Runs { command }) => {
+            runs::execute(&command, &Settings::from_environment()).map(|()| Ended::Fine)
+        }
+        None => run::execute(&run::Args::quickstart(), &Settings::from_environment()),
+    }
+}

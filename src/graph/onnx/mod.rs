@@ -1,0 +1,201 @@
+//! The outline of an ONNX file: what goes in, what comes out, how large its weights are.
+
+mod pb;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::Path;
+
+use prost::Message;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::units::Bytes;
+use crate::variant::DType;
+
+/// A size along one axis, as the model states it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dim {
+    /// A fixed size.
+    Fixed(usize),
+    /// A free size with a name.
+    Named(String),
+    /// A free size without a name.
+    Unknown,
+}
+
+/// An input or output: its name, element type and shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValueSpec {
+    /// The name that sessions use.
+    pub name: String,
+    /// The element type.
+    pub dtype: DType,
+    /// The axes; the batch, where there is one, is axis 0.
+    pub dims: Vec<Dim>,
+}
+
+/// What a model file says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// Version of the file format.
+    pub ir_version: i64,
+    /// Operator sets in use: domain (empty for ONNX's own) and version.
+    pub opsets: Vec<(String, i64)>,
+    /// What a session must be given.
+    pub inputs: Vec<ValueSpec>,
+    /// Names of what it returns.
+    pub outputs: Vec<String>,
+    /// Nodes of the top-level graph.
+    pub nodes: usize,
+    /// Bytes of all weights in their stored types, external ones included.
+    pub weights: Bytes,
+    /// Whether weights lie in files beside the model.
+    pub external_data: bool,
+}
+
+impl Outline {
+    /// Reads the outline of the ONNX file at `path`.
+    ///
+    /// An error names the file and says whether it is missing, empty, cut short, not ONNX at all,
+    /// or has an input that no backend here can be given.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read the model", &e))?;
+        Self::parse(&path.display().to_string(), bytes.into())
+    }
+
+    fn parse(subject: &str, bytes: bytes::Bytes) -> Result<Self> {
+        let bad = |message: String| {
+            Error::input(subject, message)
+                .remedy("give an ONNX file; if this one was copied or downloaded, fetch it again")
+        };
+        if bytes.is_empty() {
+            return Err(bad("the model file is empty".to_owned()));
+        }
+        let size = bytes.len();
+        let model = pb::ModelProto::decode(bytes).map_err(|e| {
+            bad(format!("not a complete ONNX model: its {size} bytes do not decode ({e})"))
+        })?;
+        let graph = model
+            .graph
+            .filter(|g| !g.output.is_empty() && !model.opset_import.is_empty())
+            .ok_or_else(|| bad("not an ONNX model: it has no graph with outputs".to_owned()))?;
+        let weights_named: HashSet<&str> =
+            graph.initializer.iter().map(|t| t.name.as_str()).collect();
+        let inputs = graph
+            .input
+            .iter()
+            .filter(|v| !weights_named.contains(v.name.as_str()))
+            .map(|v| value_spec(subject, v))
+            .collect::<Result<Vec<_>>>()?;
+        let constants = graph
+            .node
+            .iter()
+            .filter(|n| n.op_type == "Constant")
+            .flat_map(|n| n.attribute.iter().filter_map(|a| a.t.as_ref()));
+        let weights =
+            graph.initializer.iter().chain(constants).map(stored_bytes).fold(0, u64::saturating_add);
+        Ok(Self {
+            ir_version: model.ir_version,
+            opsets: model.opset_import.into_iter().map(|o| (o.domain, o.version)).collect(),
+            inputs,
+            outputs: graph.output.iter().map(|v| v.name.clone()).collect(),
+            nodes: graph.node.len(),
+            weights: Bytes(weights),
+            external_data: graph.initializer.iter().any(|t| t.data_location == pb::EXTERNAL),
+        })
+    }
+}
+
+fn value_spec(subject: &str, value: &pb::ValueInfoProto) -> Result<ValueSpec> {
+    let refuse = |what: &str| {
+        Error::input(subject, format!("input `{}` is {what}", value.name))
+            .remedy("only dense tensors of numbers and booleans can be fed to a session")
+    };
+    let tensor = value
+        .r#type
+        .as_ref()
+        .and_then(|t| t.tensor_type.as_ref())
+        .ok_or_else(|| refuse("not a tensor"))?;
+    let dtype = DType::from_onnx(tensor.elem_type).ok_or_else(|| {
+        refuse(&format!("of element type {} (onnx TensorProto.DataType)", tensor.elem_type))
+    })?;
+    let dims = tensor.shape.as_ref().map_or(&[][..], |s| &s.dim).iter().map(|d| {
+        match (d.dim_value, d.dim_param.as_deref()) {
+            (Some(size), _) if size > 0 => usize::try_from(size).map_or(Dim::Unknown, Dim::Fixed),
+            (_, Some(name)) if !name.is_empty() => Dim::Named(name.to_owned()),
+            _ => Dim::Unknown,
+        }
+    });
+    Ok(ValueSpec { name: value.name.clone(), dtype, dims: dims.collect() })
+}
+
+/// Bytes of a tensor in its stored type, from its shape; sub-byte types are packed.
+fn stored_bytes(tensor: &pb::TensorProto) -> u64 {
+    let elements = tensor
+        .dims
+        .iter()
+        .try_fold(1_u64, |n, d| u64::try_from(*d).ok().and_then(|d| n.checked_mul(d)))
+        .unwrap_or(0);
+    match DType::from_onnx(tensor.data_type) {
+        Some(dtype) => elements.saturating_mul(dtype.size() as u64),
+        // onnx.proto3: UINT4 = 21, INT4 = 22, FLOAT4E2M1 = 23; FLOAT8 types 17–20 and E8M0 24.
+        None => match tensor.data_type {
+            21..=23 => elements.div_ceil(2),
+            17..=20 | 24 => elements,
+            _ => tensor.raw_data.len() as u64,
+        },
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(size) => write!(f, "{size}"),
+            Self::Named(name) => f.write_str(name),
+            Self::Unknown => f.write_str("?"),
+        }
+    }
+}
+
+impl fmt::Display for ValueSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dims: Vec<String> = self.dims.iter().map(Dim::to_string).collect();
+        write!(f, "`{}` {}[{}]", self.name, self.dtype, dims.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn empty_and_random_files_are_refused_by_name() {
+        let empty = Outline::parse("m.onnx", bytes::Bytes::new()).unwrap_err().to_string();
+        assert!(empty.starts_with("m.onnx: the model file is empty"), "{empty}");
+        let noise: Vec<u8> = (0..999_u32).map(|i| (i * 167 % 251) as u8).collect();
+        let random = Outline::parse("m.onnx", noise.into()).unwrap_err().to_string();
+        assert!(random.contains("m.onnx: not a"), "{random}");
+    }
+
+    #[test]
+    fn weights_are_counted_in_their_stored_type() {
+        let tensor = |data_type, dims: &[i64]| pb::TensorProto {
+            dims: dims.to_vec(),
+            data_type,
+            ..Default::default()
+        };
+        assert_eq!(stored_bytes(&tensor(1, &[3, 5])), 60);
+        assert_eq!(stored_bytes(&tensor(22, &[3, 5])), 8);
+        assert_eq!(stored_bytes(&tensor(1, &[i64::MAX, i64::MAX])), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            drop(Outline::parse("m.onnx", bytes.into()));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What this machine is and how much of it a process may use.
+
+mod container;
+mod cpu;
+mod pressure;
+
+pub use container::{EffectiveCpus, Limits, effective_cpus};
+pub use cpu::{CpuFacts, cpu_facts};
+pub use pressure::{Pressure, ProcessUse, process_use};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The facts about a machine that every record carries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// Tells machines apart without naming them: a hash of the machine's own id.
+    pub host_id: String,
+    /// Machines of one class are expected to measure alike: CPU model and effective CPUs.
+    pub hardware_class: String,
+    /// The processor.
+    pub cpu: CpuFacts,
+    /// CPUs a process may use here, and why.
+    pub effective_cpus: EffectiveCpus,
+}
+
+/// Looks at this machine.
+pub fn detect() -> Host {
+    let cpu = cpu_facts();
+    let effective_cpus = effective_cpus();
+    Host {
+        host_id: host_id(),
+        hardware_class: hardware_class(&cpu, effective_cpus.count),
+        cpu,
+        effective_cpus,
+    }
+}
+
+fn host_id() -> String {
+    let read = |path| std::fs::read_to_string(path).ok().filter(|s| !s.trim().is_empty());
+    let id = read("/etc/machine-id")
+        .or_else(|| read("/proc/sys/kernel/hostname"))
+        .unwrap_or_else(|| "unknown".to_owned());
+    let digest = Sha256::digest(format!("infermark host {}", id.trim()));
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hardware_class(cpu: &CpuFacts, effective: usize) -> String {
+    let text = format!("{} {} x{effective}", cpu.model, cpu.signature);
+    let mut slug = String::new();
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            slug.push(c.to_ascii_lowercase());
+        } else if !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    slug.trim_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_a_plain_word() {
+        let cpu = CpuFacts {
+            vendor: "GenuineIntel".into(),
+            model: "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz".into(),
+            signature: "family 6 model 143".into(),
+            isa: vec![],
+            logical_cpus: 4,
+        };
+        let class = hardware_class(&cpu, 4);
+        assert_eq!(class, "intel-r-xeon-r-platinum-8481c-cpu-2-70ghz-family-6-model-143-x4");
+    }
+
+    #[test]
+    fn this_machine_is_described() {
+        let host = detect();
+        assert_eq!(host.host_id.len(), 12);
+        assert!(host.effective_cpus.count >= 1);
+        assert!(host.effective_cpus.count <= host.cpu.logical_cpus);
+    }
+}

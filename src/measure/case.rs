@@ -1,0 +1,314 @@
+//! One case in a worker of its own, from prepare to record.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::host::{Worker, WorkerCommand};
+use super::protocol::{Command, Event, Loaded, PrepareSpec};
+use super::validity::{self, Evidence};
+use crate::artifact::Library;
+use crate::backend::{OpRow, PrepareOptions, PreparedFacts};
+use crate::error::Result;
+use crate::hardware::{Host, process_use};
+use crate::load::{Observation, Window};
+use crate::quality::{self, QualityFigure};
+use crate::store::{self, LoadRecord, ProviderShare, RunDir, Summary, Telemetry};
+use crate::units::{Bytes, Clock, Nanos, RealClock};
+use crate::workload::{Case, Resolved};
+
+/// Batches that a window holds at least, however slow the model.
+const LEAST_BATCHES: u32 = 10;
+/// Batches that a worker is asked to predict at once.
+const BATCHES_A_PIECE: u32 = 32;
+
+/// What a case needs besides itself.
+pub(super) struct Bench<'a> {
+    pub(super) resolved: &'a Resolved,
+    pub(super) host: &'a Host,
+    pub(super) library: Option<&'a Library>,
+    pub(super) worker: &'a WorkerCommand,
+    pub(super) run_dir: &'a RunDir,
+    pub(super) interrupted: &'a Arc<AtomicBool>,
+}
+
+/// What is asked of one case.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask {
+    pub(super) window: Nanos,
+    pub(super) quality: bool,
+    pub(super) inspect: bool,
+    /// Which fresh process of the case this is, from 0.
+    pub(super) process: u32,
+}
+
+/// What a case gave.
+pub(super) struct Measured {
+    pub(super) facts: PreparedFacts,
+    pub(super) first: Nanos,
+    pub(super) summary: Summary,
+    pub(super) reasons: Vec<String>,
+    pub(super) load: LoadRecord,
+    pub(super) telemetry: Telemetry,
+    pub(super) peak_rss: Option<Bytes>,
+    pub(super) observations: store::ObservationsFile,
+    pub(super) quality: Option<Vec<QualityFigure>>,
+    pub(super) ops: Option<Vec<store::OpRow>>,
+}
+
+impl Bench<'_> {
+    /// Runs `case`, calling `phase` as it goes from one to the next.
+    pub(super) fn measure(
+        &self,
+        case: &Case,
+        ask: Ask,
+        phase: &mut dyn FnMut(&str),
+    ) -> Result<Measured> {
+        let workload = &self.resolved.workload;
+        let variant = &self.resolved.variants[case.variant];
+        let patience = Nanos::from(std::time::Duration::from_secs_f64(workload.load.timeout_s));
+        let name = format!("case {} ({})", case.id, case.label(&variant.name));
+
+        phase("load and compile");
+        let mut worker = Worker::start(self.worker, &name, Arc::clone(self.interrupted))?;
+        let prepare = Command::Prepare(Box::new(self.prepare_spec(case)));
+        let facts = match worker.ask(&prepare, patience)?.0 {
+            Event::Prepared { facts } => facts,
+            other => return Err(worker.unexpected(&other)),
+        };
+
+        phase("warm up");
+        let duration = seconds(workload.load.warmup_s);
+        let (first, warmup_batches) =
+            match worker.ask(&Command::Warm { duration }, patience + duration)?.0 {
+                Event::Warmed { first, batches } => (first, batches),
+                other => return Err(worker.unexpected(&other)),
+            };
+
+        phase("measure");
+        let clock = RealClock::start();
+        let parent_before = process_use();
+        let command = Command::Load { duration: ask.window, min_batches: LEAST_BATCHES };
+        let (loaded, observations) = match worker.ask(&command, patience + ask.window)? {
+            (Event::Loaded(loaded), observations) => (loaded, observations),
+            (other, _) => return Err(worker.unexpected(&other)),
+        };
+        let elapsed = clock.now();
+        let parent_ticks = process_use().cpu_ticks.saturating_sub(parent_before.cpu_ticks);
+        if let Some(error) = loaded.first_error {
+            // Sessions that answer with errors have no latency to report.
+            return Err(error);
+        }
+        let observations_file = store::write_observations(
+            self.run_dir.path(),
+            &format!("observations/{}-{}-0.csv.gz", case.id, ask.process),
+            &observations,
+        )?;
+
+        let quality = match (&workload.quality, ask.quality) {
+            (Some(spec), true) => {
+                phase("quality");
+                let predictions =
+                    self.predict(&mut worker, case, spec.output.as_deref(), patience)?;
+                Some(self.score(&predictions))
+            }
+            _ => None,
+        };
+        let ops = if ask.inspect {
+            phase("op table");
+            match worker.ask(&Command::Inspect, patience)?.0 {
+                Event::Inspected { ops } => Some(ops.unwrap_or_default()),
+                other => return Err(worker.unexpected(&other)),
+            }
+        } else {
+            None
+        };
+        worker.quit()?;
+
+        let window = Window { start: loaded.start, end: loaded.end };
+        let summary = store::summarise(&observations, window);
+        let telemetry = telemetry(&loaded, parent_ticks, elapsed);
+        Ok(Measured {
+            reasons: reasons(&summary, &loaded, telemetry),
+            load: self.load_record(&summary, &loaded, warmup_batches, &observations),
+            facts,
+            first,
+            summary,
+            telemetry,
+            peak_rss: loaded.peak_rss.map(Bytes),
+            observations: observations_file,
+            quality,
+            ops: ops.map(|rows| rows.into_iter().map(stored_op).collect()),
+        })
+    }
+
+    fn prepare_spec(&self, case: &Case) -> PrepareSpec {
+        let workload = &self.resolved.workload;
+        PrepareSpec {
+            variant: self.resolved.variants[case.variant].clone(),
+            backend: case.backend.clone(),
+            options: PrepareOptions {
+                threads: case.threads_on(self.host.effective_cpus.count),
+                optimization: workload.backends.optimization,
+                spinning: workload.backends.spinning,
+                library: self.library.map(|l| (l.path.clone(), l.sha256.clone())),
+                weights: self.resolved.outline.weights,
+            },
+            sessions: case.sessions,
+            batching: case.batching,
+            scenario: case.scenario,
+            data: self.resolved.data.path.clone(),
+            seed: workload.load.seed,
+        }
+    }
+
+    /// The class of every sample, asked for in pieces: a pass takes as long as it takes, but a
+    /// worker that hangs in it is noticed.
+    fn predict(
+        &self,
+        worker: &mut Worker,
+        case: &Case,
+        output: Option<&str>,
+        patience: Nanos,
+    ) -> Result<Vec<u32>> {
+        let samples = self.resolved.data.samples;
+        let piece = case.batching.size().saturating_mul(BATCHES_A_PIECE);
+        let mut all = Vec::with_capacity(samples as usize);
+        for from in (0..samples).step_by(piece as usize) {
+            let to = from.saturating_add(piece).min(samples);
+            let command = Command::Quality { output: output.map(ToOwned::to_owned), from, to };
+            match worker.ask(&command, patience)?.0 {
+                Event::Predicted { predictions } => all.extend(predictions),
+                other => return Err(worker.unexpected(&other)),
+            }
+        }
+        Ok(all)
+    }
+
+    fn score(&self, predictions: &[u32]) -> Vec<QualityFigure> {
+        let labels = self.resolved.data.labels.as_deref().unwrap_or_default();
+        quality::accuracy(predictions, labels).into_iter().collect()
+    }
+
+    fn load_record(
+        &self,
+        summary: &Summary,
+        loaded: &Loaded,
+        warmup_batches: u32,
+        observations: &[Observation],
+    ) -> LoadRecord {
+        let workload = &self.resolved.workload;
+        LoadRecord {
+            window_s: (loaded.end - loaded.start).as_secs_f64(),
+            requests: observations.len(),
+            batches: summary.batches,
+            effective_batches: summary.effective_batches,
+            warmup_batches,
+            shape_misses: loaded.shape_misses,
+            outputs_checked: loaded.outputs_checked,
+            outputs_differing: loaded.outputs_differing,
+            seed: workload.load.seed,
+            optimization: text_of(&workload.backends.optimization),
+            spinning: workload.backends.spinning,
+        }
+    }
+}
+
+/// From ONNX Runtime's op table: nodes by provider, most first.
+pub(super) fn provider_shares(ops: &[store::OpRow]) -> Vec<ProviderShare> {
+    let total: usize = ops.iter().map(|row| row.count).sum();
+    let mut shares: Vec<ProviderShare> = Vec::new();
+    for row in ops {
+        match shares.iter_mut().find(|s| s.provider == row.provider) {
+            Some(share) => share.nodes += row.count,
+            None => shares.push(ProviderShare {
+                provider: row.provider.clone(),
+                nodes: row.count,
+                share: 0.0,
+            }),
+        }
+    }
+    for share in &mut shares {
+        share.share = share.nodes as f64 / total.max(1) as f64;
+    }
+    shares.sort_by_key(|share| std::cmp::Reverse(share.nodes));
+    shares
+}
+
+fn stored_op(row: OpRow) -> store::OpRow {
+    let OpRow { kind, provider, count, time_share } = row;
+    store::OpRow { kind, provider, count, time_share }
+}
+
+/// A plain enum as the word that serde writes for it.
+fn text_of(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(other) => other.to_string(),
+        Err(_) => "unknown".to_owned(),
+    }
+}
+
+/// Seconds of a checked workload file.
+pub(super) fn seconds(s: f64) -> Nanos {
+    Nanos::from(std::time::Duration::from_secs_f64(s))
+}
+
+/// Ticks of `/proc` are 10 ms on every Linux that user space can see (USER_HZ, time(7)).
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Fewer ticks than this cannot resolve a share of 5 %.
+const LEAST_TICKS: u64 = 40;
+
+fn telemetry(loaded: &Loaded, parent_ticks: u64, elapsed: Nanos) -> Telemetry {
+    let window = loaded.end - loaded.start;
+    let machine = loaded.total_ticks;
+    let share = |ticks: u64| (machine >= LEAST_TICKS).then(|| ticks as f64 / machine as f64);
+    let per_second = |ticks: u64, over: Nanos| {
+        (over > Nanos::from_millis(200))
+            .then(|| ticks as f64 / TICKS_PER_SECOND / over.as_secs_f64())
+    };
+    let own = loaded.worker_ticks + parent_ticks;
+    Telemetry {
+        worker_cpus: per_second(loaded.worker_ticks, window),
+        parent_cpus: per_second(parent_ticks, elapsed),
+        foreign_share: share(loaded.busy_ticks.saturating_sub(own)),
+        steal_share: share(loaded.steal_ticks),
+        throttled_share: loaded
+            .throttled_ns
+            .filter(|_| window.0 > 0)
+            .map(|ns| ns as f64 / window.0 as f64),
+    }
+}
+
+fn reasons(summary: &Summary, loaded: &Loaded, telemetry: Telemetry) -> Vec<String> {
+    validity::judge(&Evidence {
+        errors: summary.errors,
+        batches: summary.batches,
+        lag: summary.lag,
+        latency: summary.latency_at_lag,
+        trend: summary.trend,
+        throttled_share: telemetry.throttled_share,
+        steal_share: telemetry.steal_share,
+        foreign_share: telemetry.foreign_share,
+        outputs_checked: loaded.outputs_checked,
+        outputs_differing: loaded.outputs_differing,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_shared_out_by_provider() {
+        let row = |kind: &str, provider: &str, count| store::OpRow {
+            kind: kind.into(),
+            provider: provider.into(),
+            count,
+            time_share: 0.1,
+        };
+        let shares =
+            provider_shares(&[row("Conv", "A", 1), row("Add", "B", 2), row("Mul", "B", 1)]);
+        assert_eq!(shares[0].provider, "B");
+        assert!((shares[0].share - 0.75).abs() < 1e-12);
+    }
+}

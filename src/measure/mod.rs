@@ -1,0 +1,20 @@
+//! Measuring: a worker process a case, its protocol, what is asked of it and what is believed.
+
+mod case;
+mod host;
+mod protocol;
+mod rounds;
+mod run;
+mod target;
+mod validity;
+mod worker;
+
+pub use host::{Worker, WorkerCommand};
+pub use protocol::{
+    Burst, Command, Event, Loaded, PrepareSpec, WINDOW_ROWS, from_rows, to_rows,
+};
+pub use rounds::{BurstPlan, alternate, log_ratio_of_medians};
+pub use run::{Observer, RunOptions, RunOutcome, estimate, run};
+pub use target::{NullSession, SessionTarget};
+pub use validity::{Evidence, RULES, Rule, is_worth_another_attempt, judge};
+pub use worker::serve;

@@ -1,0 +1,288 @@
+//! The worker's side: one process, one case, commands in and events out.
+
+use std::io::{BufRead, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use super::protocol::{Burst, Command, Event, Loaded, PrepareSpec, WINDOW_ROWS, to_rows};
+use super::target::SessionTarget;
+use crate::backend::{self, Prepared, Session};
+use crate::error::{Error, Result};
+use crate::hardware::{Pressure, process_use};
+use crate::load::{self, Engine, SampleOrder, Scenario, Served, Stop, Target};
+use crate::units::{Clock, Nanos, RealClock, VirtualClock};
+use crate::variant::{self, Tensor, Tensors};
+use crate::workload::Dataset;
+
+/// Least batches that warm a session up, whatever the time they take.
+const LEAST_WARM_BATCHES: u32 = 3;
+
+/// Serves commands from standard input until `quit` or until the steering process is gone.
+///
+/// Anything a library prints goes to standard error: standard output belongs to the protocol.
+pub fn serve() -> Result<()> {
+    exit_on_panic();
+    let mut out = Events::take_stdout()?;
+    let commands = read_commands();
+    let mut prepared: Option<Ready> = None;
+    while let Ok(line) = commands.recv() {
+        let event = match serde_json::from_str::<Command>(&line) {
+            Ok(Command::Quit) => {
+                out.send(&Event::Bye)?;
+                return Ok(());
+            }
+            Ok(Command::Prepare(spec)) => Ready::new(*spec).map(|(ready, facts)| {
+                prepared = Some(ready);
+                Event::Prepared { facts }
+            }),
+            Ok(command) => match &mut prepared {
+                Some(ready) => ready.carry_out(command, &mut out),
+                None => Err(Error::internal("worker", "was commanded before `prepare`")),
+            },
+            Err(e) => Err(Error::internal("worker", format!("cannot read a command: {e}"))),
+        };
+        out.send(&event.unwrap_or_else(|error| Event::Failed { error }))?;
+    }
+    Ok(())
+}
+
+/// A panic on any thread ends the process: a worker that lost a thread must not look alive.
+fn exit_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        print(info);
+        #[expect(clippy::exit, reason = "the process is a case's; its end is the outcome")]
+        std::process::exit(101);
+    }));
+}
+
+/// Commands as they come. When the steering process is gone the input ends, and so does the
+/// worker at once, in the middle of whatever it runs.
+fn read_commands() -> mpsc::Receiver<String> {
+    let (tx, rx) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if tx.send(line).is_err() {
+                return;
+            }
+        }
+        #[expect(clippy::exit, reason = "nobody is left to answer to")]
+        std::process::exit(0);
+    });
+    rx
+}
+
+/// Where events go: what standard output was when the process started.
+struct Events {
+    out: std::fs::File,
+}
+
+impl Events {
+    fn take_stdout() -> Result<Self> {
+        let fail = |e: &dyn std::fmt::Display| Error::internal("worker", e);
+        let own = std::io::stdout().as_fd().try_clone_to_owned().map_err(|e| fail(&e))?;
+        rustix::stdio::dup2_stdout(std::io::stderr().as_fd()).map_err(|e| fail(&e))?;
+        Ok(Self { out: own.into() })
+    }
+
+    fn send(&mut self, event: &Event) -> Result<()> {
+        let mut line = serde_json::to_vec(event).map_err(|e| Error::internal("event", e))?;
+        line.push(b'\n');
+        self.out
+            .write_all(&line)
+            .map_err(|e| Error::worker("worker", format!("the steering process is gone: {e}")))
+    }
+
+    fn observations(&mut self, served: &Served) -> Result<()> {
+        for window in served.observations.chunks(WINDOW_ROWS) {
+            self.send(&Event::Observations { rows: to_rows(window) })?;
+        }
+        Ok(())
+    }
+}
+
+/// A prepared case.
+struct Ready {
+    spec: PrepareSpec,
+    prepared: Box<dyn Prepared>,
+    sessions: Vec<Box<dyn Session>>,
+    data: Dataset,
+    clock: Arc<dyn Clock>,
+}
+
+impl Ready {
+    fn new(spec: PrepareSpec) -> Result<(Self, backend::PreparedFacts)> {
+        let virtual_clock = Arc::new(VirtualClock::default());
+        let engine = backend::open(&spec.backend, Arc::clone(&virtual_clock))?;
+        let clock: Arc<dyn Clock> = match spec.backend.engine {
+            variant::Engine::Mock => virtual_clock,
+            _ => Arc::new(RealClock::start()),
+        };
+        let data = Dataset::read(&spec.data)?;
+        let prepared = engine.prepare(&spec.variant, &spec.options)?;
+        let sessions = (0..spec.sessions).map(|_| prepared.spawn()).collect::<Result<Vec<_>>>()?;
+        let facts = prepared.facts().clone();
+        Ok((Self { spec, prepared, sessions, data, clock }, facts))
+    }
+
+    fn carry_out(&mut self, command: Command, out: &mut Events) -> Result<Event> {
+        match command {
+            Command::Warm { duration } => self.warm(duration),
+            Command::Burst(burst) => self.burst(burst, out),
+            Command::Load { duration, min_batches } => self.load(duration, min_batches, out),
+            Command::Quality { output, from, to } => self.quality(output.as_deref(), from, to),
+            Command::Inspect => {
+                let batch = self.first_batch()?;
+                Ok(Event::Inspected { ops: self.prepared.inspect(&batch)? })
+            }
+            Command::Prepare(_) | Command::Quit => {
+                Err(Error::internal("worker", "was prepared twice"))
+            }
+        }
+    }
+
+    fn batch_size(&self) -> usize {
+        self.spec.batching.size() as usize
+    }
+
+    /// The first samples of the set as one batch.
+    fn first_batch(&self) -> Result<Tensors> {
+        let mut batch = Tensors::default();
+        let samples = self.data.samples().iter().cycle().take(self.batch_size());
+        if batch.assemble(samples) {
+            Ok(batch)
+        } else {
+            Err(Error::input("data", "samples of a batch differ in shape")
+                .remedy("pad them to one shape, or use batches of 1"))
+        }
+    }
+
+    /// The first inference on its own, then the case's own load: every session, every shape.
+    fn warm(&mut self, duration: Nanos) -> Result<Event> {
+        let first_batch: Vec<u32> = (0..self.spec.batching.size()).collect();
+        let mut first = Nanos(0);
+        for (index, session) in self.sessions.iter_mut().enumerate() {
+            let mut target = SessionTarget::new(session.as_mut(), &self.data);
+            let before = self.clock.now();
+            target.run(first_batch.iter().copied())?;
+            if index == 0 {
+                first = self.clock.now() - before;
+            }
+        }
+        let min_batches = LEAST_WARM_BATCHES * u32::from(self.spec.sessions);
+        let (served, targets) = self.drive(Stop::After { duration, min_batches });
+        if let Some(error) = targets.into_iter().find_map(|t| t.first_error) {
+            return Err(error);
+        }
+        let batches = served.observations.len() / self.batch_size();
+        Ok(Event::Warmed { first, batches: u32::try_from(batches).unwrap_or(u32::MAX) })
+    }
+
+    fn burst(&mut self, burst: Burst, out: &mut Events) -> Result<Event> {
+        let batches = burst.samples.len() / self.batch_size();
+        let stop = Stop::Batches(u32::try_from(batches).unwrap_or(u32::MAX));
+        let order = SampleOrder::listed(burst.samples);
+        let engine = Engine::new(Scenario::Single, self.spec.batching, 1, order);
+        let session = self
+            .sessions
+            .first_mut()
+            .ok_or_else(|| Error::internal("worker", "has no session"))?;
+        let mut target = SessionTarget::new(session.as_mut(), &self.data);
+        let served = {
+            let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(&mut target)];
+            load::drive(engine, &mut targets, self.clock.as_ref(), stop)
+        };
+        if let Some(error) = target.first_error {
+            return Err(error);
+        }
+        out.observations(&served)?;
+        Ok(Event::BurstDone)
+    }
+
+    fn load(&mut self, duration: Nanos, min_batches: u32, out: &mut Events) -> Result<Event> {
+        let (pressure, used) = (Pressure::now(), process_use());
+        let (served, targets) = self.drive(Stop::After { duration, min_batches });
+        let pressure = Pressure::now().since(pressure);
+        let used_after = process_use();
+        let mut loaded = Loaded {
+            start: served.window.start,
+            end: served.window.end,
+            shape_misses: 0,
+            outputs_checked: 0,
+            outputs_differing: 0,
+            first_error: None,
+            worker_ticks: used_after.cpu_ticks.saturating_sub(used.cpu_ticks),
+            total_ticks: pressure.total_ticks,
+            busy_ticks: pressure.busy_ticks,
+            steal_ticks: pressure.steal_ticks,
+            throttled_ns: pressure.throttled_ns,
+            peak_rss: used_after.peak_rss,
+        };
+        for mut target in targets {
+            loaded.shape_misses += target.shape_misses;
+            loaded.first_error = loaded.first_error.or_else(|| target.first_error.take());
+            let (checked, differing) = target.check_outputs()?;
+            loaded.outputs_checked += checked;
+            loaded.outputs_differing += differing;
+        }
+        out.observations(&served)?;
+        Ok(Event::Loaded(Box::new(loaded)))
+    }
+
+    /// Runs the case's load, and gives back each session's target for what it noticed.
+    fn drive(&mut self, stop: Stop) -> (Served, Vec<SessionTarget<'_>>) {
+        let samples = u32::try_from(self.data.samples().len()).unwrap_or(u32::MAX);
+        let order = SampleOrder::shuffled(samples, self.spec.seed);
+        let engine =
+            Engine::new(self.spec.scenario, self.spec.batching, self.spec.sessions, order);
+        let mut targets: Vec<SessionTarget<'_>> = self
+            .sessions
+            .iter_mut()
+            .map(|session| SessionTarget::new(session.as_mut(), &self.data))
+            .collect();
+        let served = {
+            let mut boxed: Vec<Box<dyn Target + '_>> =
+                targets.iter_mut().map(|t| Box::new(t) as Box<dyn Target + '_>).collect();
+            load::drive(engine, &mut boxed, self.clock.as_ref(), stop)
+        };
+        (served, targets)
+    }
+
+    /// The class of each sample, run in batches of the case's size. The last batch is filled up
+    /// with the samples that follow, from the start of the set if need be; their answers are
+    /// dropped.
+    fn quality(&mut self, output: Option<&str>, from: u32, to: u32) -> Result<Event> {
+        let samples = u32::try_from(self.data.samples().len()).unwrap_or(u32::MAX);
+        let size = self.spec.batching.size();
+        let session = self
+            .sessions
+            .first_mut()
+            .ok_or_else(|| Error::internal("worker", "has no session"))?;
+        let mut target = SessionTarget::new(session.as_mut(), &self.data);
+        let mut predictions = Vec::new();
+        let mut next = from;
+        while next < to {
+            let outputs = target.run((next..next + size).map(|i| i % samples))?;
+            let scores = match output {
+                Some(name) => outputs.get(name),
+                None => outputs.0.first().map(|(_, tensor)| tensor),
+            };
+            match scores.and_then(Tensor::argmax_rows) {
+                Some(classes) if classes.len() == size as usize => {
+                    predictions.extend(classes.into_iter().take((to - next) as usize));
+                }
+                _ => {
+                    let name = output.unwrap_or("the first output");
+                    return Err(Error::input(
+                        format!("quality: {name}"),
+                        "does not hold one row of f32 or f64 scores a sample",
+                    )
+                    .remedy("name the output with the class scores in quality.output"));
+                }
+            }
+            next += size;
+        }
+        Ok(Event::Predicted { predictions })
+    }
+}

@@ -1,0 +1,87 @@
+//! One flat row a record, for spreadsheets and scripts. Units are in the names of the columns.
+
+use super::{Report, ReportModel};
+use crate::error::{Error, Result};
+use crate::load::Scenario;
+use crate::store::Record;
+
+/// Comma-separated values with a header.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Csv;
+
+/// A column: its name and a record's value in it, empty for none.
+type Column = (&'static str, fn(&Record) -> String);
+
+const COLUMNS: &[Column] = &[
+    ("run_id", |r| r.run_id.clone()),
+    ("case_id", |r| r.case.id.clone()),
+    ("model", |r| r.case.model.clone()),
+    ("variant", |r| r.case.variant.clone()),
+    ("recipe", |r| r.case.recipe.clone()),
+    ("backend", |r| r.case.backend.clone()),
+    ("batch", |r| r.case.batching.size().to_string()),
+    ("scenario", |r| match r.case.scenario {
+        Scenario::Single => "single".to_owned(),
+        Scenario::Closed { .. } => "closed".to_owned(),
+    }),
+    ("concurrency", |r| r.case.scenario.outstanding(r.case.batching).to_string()),
+    ("sessions", |r| r.case.sessions.to_string()),
+    ("threads", |r| r.threads_used.to_string()),
+    ("p50_ms", |r| latency(r, "p50", |i| Some(i.value))),
+    ("p50_ms_low", |r| latency(r, "p50", |i| i.low)),
+    ("p50_ms_high", |r| latency(r, "p50", |i| i.high)),
+    ("p95_ms", |r| latency(r, "p95", |i| Some(i.value))),
+    ("p95_ms_low", |r| latency(r, "p95", |i| i.low)),
+    ("p95_ms_high", |r| latency(r, "p95", |i| i.high)),
+    ("p99_ms", |r| latency(r, "p99", |i| Some(i.value))),
+    ("p99_ms_low", |r| latency(r, "p99", |i| i.low)),
+    ("p99_ms_high", |r| latency(r, "p99", |i| i.high)),
+    ("max_ms", |r| latency(r, "max", |i| Some(i.value))),
+    ("throughput_per_s", |r| text(r.throughput_per_s.as_ref().map(|t| t.value))),
+    ("throughput_per_s_low", |r| text(r.throughput_per_s.as_ref().and_then(|t| t.low))),
+    ("throughput_per_s_high", |r| text(r.throughput_per_s.as_ref().and_then(|t| t.high))),
+    ("accuracy", |r| text(r.quality.first().map(|q| q.value))),
+    ("accuracy_low", |r| text(r.quality.first().and_then(|q| q.low))),
+    ("accuracy_high", |r| text(r.quality.first().and_then(|q| q.high))),
+    ("requests", |r| r.load.as_ref().map(|l| l.requests.to_string()).unwrap_or_default()),
+    ("batches", |r| r.load.as_ref().map(|l| l.batches.to_string()).unwrap_or_default()),
+    ("load_ms", |r| text(r.timing_ms.map(|t| t.load))),
+    ("compile_ms", |r| text(r.timing_ms.map(|t| t.compile))),
+    ("first_ms", |r| text(r.timing_ms.map(|t| t.first))),
+    ("size_bytes", |r| r.size_bytes.0.to_string()),
+    ("weights_bytes", |r| r.memory_bytes.weights.0.to_string()),
+    ("peak_rss_bytes", |r| r.memory_bytes.peak_rss.map(|b| b.0.to_string()).unwrap_or_default()),
+    ("runtime_version", |r| r.runtime_version.clone().unwrap_or_default()),
+    ("hardware_class", |r| r.hardware_class.clone()),
+    ("valid", |r| r.verdict.valid.to_string()),
+    ("meets_quality", |r| {
+        r.verdict.meets_quality.map(|m| m.to_string()).unwrap_or_default()
+    }),
+    ("reasons", |r| r.verdict.reasons.join("; ")),
+    ("provenance", |r| r.provenance.clone()),
+];
+
+fn latency(
+    record: &Record,
+    name: &str,
+    of: fn(&crate::stats::Interval) -> Option<f64>,
+) -> String {
+    text(record.latency_ms.get(name).and_then(Option::as_ref).and_then(of))
+}
+
+fn text(value: Option<f64>) -> String {
+    value.map(|v| v.to_string()).unwrap_or_default()
+}
+
+impl Report for Csv {
+    fn render(&self, model: &ReportModel) -> Result<String> {
+        let fail = |e: &dyn std::fmt::Display| Error::internal("csv", e);
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(COLUMNS.iter().map(|(name, _)| name)).map_err(|e| fail(&e))?;
+        for record in &model.records {
+            writer.write_record(COLUMNS.iter().map(|(_, of)| of(record))).map_err(|e| fail(&e))?;
+        }
+        let bytes = writer.into_inner().map_err(|e| fail(&e))?;
+        String::from_utf8(bytes).map_err(|e| fail(&e))
+    }
+}

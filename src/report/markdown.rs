@@ -1,0 +1,37 @@
+//! The report as Markdown.
+
+use super::{Report, ReportModel};
+use crate::error::Result;
+
+/// A Markdown page.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Markdown;
+
+impl Report for Markdown {
+    fn render(&self, model: &ReportModel) -> Result<String> {
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let mut text = format!("### {}\n\n", model.title);
+        text.push_str(&line(model.columns.iter().map(|c| escaped(c)).collect()));
+        text.push_str(&line(model.columns.iter().map(|_| "---".to_owned()).collect()));
+        for row in &model.rows {
+            text.push_str(&line(row.iter().map(|cell| escaped(cell)).collect()));
+        }
+        text.push('\n');
+        for (label, value) in &model.facts {
+            text.push_str(&format!("- {label}: {}\n", one_line(value)));
+        }
+        for note in &model.notes {
+            text.push_str(&format!("- {}\n", one_line(note)));
+        }
+        Ok(text)
+    }
+}
+
+/// Markdown would read `|` as the end of a cell and `~…~` as struck out.
+fn escaped(cell: &str) -> String {
+    cell.replace('|', "\\|").replace('~', "\\~")
+}
+
+fn one_line(text: &str) -> String {
+    escaped(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}

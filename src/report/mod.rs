@@ -1,0 +1,21 @@
+//! Records as people and programs read them.
+//!
+//! A [`ReportModel`] is computed once from records; each [`Report`] only lays it out.
+
+mod csv;
+mod markdown;
+mod model;
+mod table;
+
+pub use csv::Csv;
+pub use markdown::Markdown;
+pub use model::ReportModel;
+pub use table::Table;
+
+use crate::error::Result;
+
+/// A way to lay a report out.
+pub trait Report {
+    /// The whole text, ending in a newline.
+    fn render(&self, model: &ReportModel) -> Result<String>;
+}

@@ -1,0 +1,263 @@
+//! What a report says, computed once: which columns, which cells, which footnotes.
+
+use std::collections::BTreeSet;
+
+use crate::load::Scenario;
+use crate::quality::Metric;
+use crate::stats::Interval;
+use crate::store::Record;
+use crate::units::Bytes;
+
+/// What a report says, whatever its layout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportModel {
+    /// One line: the model and what all rows have in common.
+    pub title: String,
+    /// Names of the columns, units included.
+    pub columns: Vec<&'static str>,
+    /// One row a record.
+    pub rows: Vec<Vec<String>>,
+    /// Facts of the run, each a label and a value.
+    pub facts: Vec<(&'static str, String)>,
+    /// What a reader must know about single rows.
+    pub notes: Vec<String>,
+    /// The records themselves, for layouts that show everything.
+    pub records: Vec<Record>,
+}
+
+/// A figure that is not there.
+const NONE: &str = "–";
+
+impl ReportModel {
+    /// Computes the report of `records`.
+    ///
+    /// Parameters that all records share go into the title; the others become columns.
+    pub fn of(records: &[Record]) -> Self {
+        let shared: Vec<Parameter> =
+            PARAMETERS.into_iter().filter(|p| p.values(records).len() <= 1).collect();
+        let varying: Vec<Parameter> =
+            PARAMETERS.into_iter().filter(|p| p.values(records).len() > 1).collect();
+        let mut title = records.first().map(|r| r.case.model.clone()).unwrap_or_default();
+        for parameter in &shared {
+            for value in parameter.values(records) {
+                title = format!("{title} · {value}");
+            }
+        }
+        let has_quality = records.iter().any(|r| !r.quality.is_empty());
+        let mut columns: Vec<&'static str> = varying.iter().map(|p| p.name).collect();
+        columns.extend(["batch", "load", "p50 ms", "p95 ms", "p99 ms", "samples/s"]);
+        if has_quality {
+            columns.push("accuracy");
+        }
+        columns.push("verdict");
+        let rows = records.iter().map(|r| row(r, &varying, has_quality)).collect();
+        Self {
+            title,
+            columns,
+            rows,
+            facts: facts(records),
+            notes: notes(records),
+            records: records.to_vec(),
+        }
+    }
+}
+
+/// A parameter of a case that is shown only when it differs between rows.
+#[derive(Clone, Copy)]
+struct Parameter {
+    name: &'static str,
+    of: fn(&Record) -> String,
+}
+
+const PARAMETERS: [Parameter; 3] = [
+    Parameter { name: "variant", of: |r| r.case.variant.clone() },
+    Parameter { name: "backend", of: |r| r.case.backend.clone() },
+    Parameter {
+        name: "threads",
+        of: |r| {
+            let sessions = if r.case.sessions == 1 { "session" } else { "sessions" };
+            let threads = if r.threads_used == 1 { "thread" } else { "threads" };
+            format!("{} {sessions} × {} {threads}", r.case.sessions, r.threads_used)
+        },
+    },
+];
+
+impl Parameter {
+    fn values(&self, records: &[Record]) -> BTreeSet<String> {
+        records.iter().map(|r| (self.of)(r)).collect()
+    }
+}
+
+fn row(record: &Record, varying: &[Parameter], has_quality: bool) -> Vec<String> {
+    let mut cells: Vec<String> = varying.iter().map(|p| (p.of)(record)).collect();
+    cells.push(record.case.batching.size().to_string());
+    cells.push(match record.case.scenario {
+        Scenario::Single => "single".to_owned(),
+        Scenario::Closed { concurrency } => format!("closed {concurrency}"),
+    });
+    let latency = |name: &str| record.latency_ms.get(name).copied().flatten();
+    cells.push(latency("p50").map_or_else(|| NONE.to_owned(), |i| with_half_width(&i)));
+    for name in ["p95", "p99"] {
+        cells.push(latency(name).map_or_else(|| NONE.to_owned(), |i| tail(&i)));
+    }
+    cells.push(record.throughput_per_s.as_ref().map_or_else(
+        || NONE.to_owned(),
+        |t| with_half_width(&Interval { value: t.value, low: t.low, high: t.high }),
+    ));
+    if has_quality {
+        cells.push(quality(record));
+    }
+    cells.push(verdict(record));
+    cells
+}
+
+/// `4.81 ±0.3%`: the half-width of the interval relative to the value.
+fn with_half_width(interval: &Interval) -> String {
+    let value = number(interval.value);
+    match (interval.low, interval.high) {
+        (Some(low), Some(high)) if interval.value > 0.0 => {
+            format!("{value} ±{:.1}%", 50.0 * (high - low) / interval.value)
+        }
+        _ => format!("~{value}"),
+    }
+}
+
+fn tail(interval: &Interval) -> String {
+    let value = number(interval.value);
+    if interval.high.is_some() { value } else { format!("~{value}") }
+}
+
+/// Three significant digits, or all digits before the point.
+fn number(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        v if v >= 1.0 => format!("{value:.2}"),
+        v if v >= 0.01 => format!("{value:.3}"),
+        _ => format!("{value:.5}"),
+    }
+}
+
+fn quality(record: &Record) -> String {
+    let Some(figure) = record.quality.first() else { return NONE.to_owned() };
+    let Metric::Accuracy = figure.metric;
+    let half = match (figure.low, figure.high) {
+        (Some(low), Some(high)) => format!(" ±{:.3}", (high - low) / 2.0),
+        _ => String::new(),
+    };
+    let failed = if record.verdict.meets_quality == Some(false) { " FAILS" } else { "" };
+    format!("{:.3}{half}{failed}", figure.value)
+}
+
+fn verdict(record: &Record) -> String {
+    match (&record.failure, record.verdict.valid) {
+        (Some(_), _) => "FAILED",
+        (None, true) => "VALID",
+        (None, false) => "INVALID",
+    }
+    .to_owned()
+}
+
+fn facts(records: &[Record]) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    let measured: Vec<&Record> = records.iter().filter(|r| r.failure.is_none()).collect();
+    let Some(first) = measured.first() else { return facts };
+    let effective = &first.effective_cpus;
+    facts.push(("hardware", first.hardware_class.clone()));
+    facts.push(("cpus", format!("{} effective ({})", effective.count, effective.reason)));
+    facts.push(("isa", first.isa.join(" ")));
+    if let Some(runtime) = &first.runtime_version {
+        facts.push(("runtime", runtime.clone()));
+    }
+    for share in &first.node_share {
+        let percent = 100.0 * share.share;
+        facts.push(("nodes", format!("{} on {} ({percent:.0} %)", share.nodes, share.provider)));
+    }
+    let peak = measured.iter().filter_map(|r| r.memory_bytes.peak_rss).max();
+    let peak = peak.map_or_else(|| "unknown".to_owned(), |b: Bytes| b.to_string());
+    facts.push((
+        "memory",
+        format!(
+            "file {}, weights {}, peak RSS {peak}",
+            first.size_bytes, first.memory_bytes.weights
+        ),
+    ));
+    let timings: Vec<_> = measured.iter().filter_map(|r| r.timing_ms).collect();
+    let middle = |of: fn(&crate::store::TimingMs) -> f64| {
+        let values: Vec<f64> = timings.iter().map(of).collect();
+        crate::stats::median(&values).map_or_else(|| NONE.to_owned(), number)
+    };
+    facts.push((
+        "start",
+        format!(
+            "load {} ms, compile {} ms, first inference {} ms (medians over the rows)",
+            middle(|t| t.load),
+            middle(|t| t.compile),
+            middle(|t| t.first),
+        ),
+    ));
+    if let Some(figure) = measured.iter().find_map(|r| r.quality.first()) {
+        facts.push(("quality", format!("on {} labelled samples", figure.samples)));
+    }
+    facts
+}
+
+fn notes(records: &[Record]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for record in records {
+        let at = format!(
+            "{} {} batch {} {}",
+            record.case.variant,
+            record.case.backend,
+            record.case.batching.size(),
+            record.case.scenario
+        );
+        if let Some(error) = &record.failure {
+            notes.push(format!("FAILED {at}: {error}"));
+        } else {
+            for reason in &record.verdict.reasons {
+                notes.push(format!("INVALID {at}: {reason}"));
+            }
+        }
+        if record.process > 0 {
+            notes.push(format!(
+                "{at}: attempt {}; earlier ones were disturbed and are in the records",
+                record.process + 1
+            ));
+        }
+        if record.verdict.meets_quality == Some(false) {
+            notes.push(format!("FAILS its quality gate: {at}"));
+        }
+    }
+    let percentiles = records.iter().flat_map(|r| r.latency_ms.iter());
+    let open = percentiles
+        .filter(|(name, _)| ["p50", "p95", "p99"].contains(&name.as_str()))
+        .any(|(_, interval)| interval.is_some_and(|i| i.high.is_none()));
+    if records.iter().any(|r| r.failure.is_none()) {
+        notes.push("measured; ± is half the 95 % interval within one process, fresh processes differ by more"
+                .to_owned());
+    }
+    if open {
+        notes.push(
+            "~ too few independent batches for an interval of this percentile".to_owned(),
+        );
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        let shown = [1234.5, 207.3, 48.12, 4.807, 0.0421, 0.000_12].map(number);
+        assert_eq!(shown, ["1234", "207", "48.1", "4.81", "0.042", "0.00012"]);
+    }
+
+    #[test]
+    fn an_open_interval_is_marked() {
+        assert_eq!(with_half_width(&Interval::new(4.0, 3.9, 4.1)), "4.00 ±2.5%");
+        assert_eq!(tail(&Interval { value: 9.0, low: None, high: None }), "~9.00");
+    }
+}

@@ -1,0 +1,87 @@
+//! The terminal table: fits 100 columns.
+
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
+
+use super::{Report, ReportModel};
+use crate::error::Result;
+
+/// Columns that the table fits into.
+pub(super) const WIDTH: u16 = 100;
+
+/// A line above, below and under the header.
+const RULED: TableStyle = {
+    let line = LineStyle::none().fill('─').junction('─');
+    TableStyle::new().top_border(line).header_separator(line).bottom_border(line)
+};
+
+/// A table for the terminal.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Table;
+
+impl Report for Table {
+    fn render(&self, model: &ReportModel) -> Result<String> {
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(RULED)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(WIDTH)
+            .set_header(&model.columns);
+        for row in &model.rows {
+            table.add_row(row);
+        }
+        for (index, column) in table.column_iter_mut().enumerate() {
+            let text = ["variant", "backend", "threads", "load", "verdict"];
+            if !text.contains(&model.columns[index]) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let mut text = format!("{}\n{table}\n", model.title);
+        for (label, value) in &model.facts {
+            text.push_str(&wrapped(&format!("{label:<9} "), value));
+        }
+        for note in &model.notes {
+            text.push_str(&wrapped("· ", note));
+        }
+        Ok(text)
+    }
+}
+
+/// `value` after `label`, broken at spaces so that no line is wider than the table; lines of the
+/// value itself are kept, and what follows is indented as far as the label.
+fn wrapped(label: &str, value: &str) -> String {
+    let indent = " ".repeat(label.chars().count());
+    let mut out = String::new();
+    let mut lead = label;
+    for line in value.lines() {
+        let mut current = String::from(lead);
+        let mut is_fresh = true;
+        for word in line.split_inclusive(' ') {
+            let width = current.chars().count() + word.trim_end().chars().count();
+            if !is_fresh && width > usize::from(WIDTH) {
+                out.push_str(current.trim_end());
+                out.push('\n');
+                current.clone_from(&indent);
+            }
+            current.push_str(word);
+            is_fresh = false;
+        }
+        out.push_str(current.trim_end());
+        out.push('\n');
+        lead = &indent;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_broken_at_spaces() {
+        let words = "word ".repeat(40);
+        let text = wrapped("isa       ", &words);
+        assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
+        assert!(text.lines().nth(1).unwrap().starts_with("          word"));
+        assert_eq!(text.matches("word").count(), 40);
+    }
+}

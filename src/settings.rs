@@ -1,0 +1,59 @@
+//! The environment, read once and in one place. Flags win over it, it wins over defaults.
+
+use std::path::PathBuf;
+
+use crate::artifact::Cache;
+
+/// What the environment says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where fetched and built files are kept: `$XDG_CACHE_HOME/infermark`, else
+    /// `~/.cache/infermark`.
+    pub cache: Cache,
+    /// Where runs are stored: `$INFERMARK_REPORTS`, else `reports` in the current folder.
+    pub reports: PathBuf,
+    /// The user's own ONNX Runtime library: `$ORT_DYLIB_PATH`.
+    pub ort_dylib: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the process's environment. Empty variables count as unset.
+    pub fn from_environment() -> Self {
+        Self::from_lookup(|name| {
+            #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
+            let value = std::env::var_os(name);
+            value.filter(|v| !v.is_empty()).map(PathBuf::from)
+        })
+    }
+
+    fn from_lookup(get: impl Fn(&str) -> Option<PathBuf>) -> Self {
+        let cache = get("XDG_CACHE_HOME")
+            .or_else(|| get("HOME").map(|home| home.join(".cache")))
+            .unwrap_or_else(|| PathBuf::from(".cache"));
+        Self {
+            cache: Cache::at(cache.join("infermark")),
+            reports: get("INFERMARK_REPORTS").unwrap_or_else(|| PathBuf::from("reports")),
+            ort_dylib: get("ORT_DYLIB_PATH"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_wins_over_defaults() {
+        let with = |pairs: &'static [(&str, &str)]| {
+            Settings::from_lookup(move |name| {
+                pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| PathBuf::from(v))
+            })
+        };
+        let plain = with(&[("HOME", "/home/u")]);
+        assert_eq!(plain.cache.root(), PathBuf::from("/home/u/.cache/infermark"));
+        assert_eq!(plain.reports, PathBuf::from("reports"));
+        let set = with(&[("XDG_CACHE_HOME", "/c"), ("INFERMARK_REPORTS", "/r")]);
+        assert_eq!(set.cache.root(), PathBuf::from("/c/infermark"));
+        assert_eq!(set.reports, PathBuf::from("/r"));
+    }
+}

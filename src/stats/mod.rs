@@ -1,0 +1,20 @@
+//! Statistics: slices in, numbers out. The one place that computes a quantile or an interval.
+
+mod autocorrelation;
+mod bootstrap;
+mod early_stopping;
+mod paired;
+mod proportion;
+mod quantile;
+mod trend;
+
+pub use autocorrelation::effective_size;
+pub use bootstrap::block_bootstrap_mean;
+pub use early_stopping::required_under;
+pub use paired::{SignedRank, hodges_lehmann};
+pub use proportion::wilson;
+pub use quantile::{Interval, median, order_statistic, percentile};
+pub use trend::{Trend, trend};
+
+/// The confidence of every interval that is shown: two-sided, 95 %.
+pub const CONFIDENCE: f64 = 0.95;

@@ -1,0 +1,17 @@
+//! What a run leaves behind: records, one JSON line a case, and raw observations beside them.
+//!
+//! Append-only and plain data: everything that judges, prices or predicts reads it and touches no
+//! device.
+
+mod observations;
+mod record;
+mod run_dir;
+mod summary;
+
+pub use observations::{ObservationsFile, read_observations, write_observations};
+pub use record::{
+    CaseRecord, CpuLimit, Hashes, LoadRecord, MemoryBytes, OpRow, ProviderShare, Record,
+    SCHEMA_VERSION, Telemetry, TimingMs, Verdict,
+};
+pub use run_dir::{RunDir, RunInfo, list_runs};
+pub use summary::{Summary, Throughput, summarise};

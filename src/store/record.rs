@@ -1,0 +1,222 @@
+//! The record of one case; `docs/records.md` documents every key.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::observations::ObservationsFile;
+use super::summary::Throughput;
+use crate::error::Error;
+use crate::load::{Batching, Scenario};
+use crate::quality::QualityFigure;
+use crate::stats::Interval;
+use crate::units::Bytes;
+
+/// Version of the record's schema. Keys are added freely and never renamed within one version.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What one case produced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// The run it belongs to.
+    pub run_id: String,
+    /// When the case started, RFC 3339 UTC.
+    pub started_at: String,
+    /// Version of infermark.
+    pub tool_version: String,
+    /// What was measured, as requested.
+    pub case: CaseRecord,
+    /// Hashes of everything that went in.
+    pub sha256: Hashes,
+    /// Version of the engine's library.
+    pub runtime_version: Option<String>,
+    /// Tells machines apart without naming them.
+    pub host_id: String,
+    /// Machines of one class are expected to measure alike.
+    pub hardware_class: String,
+    /// Instruction sets that CPU and operating system allow.
+    pub isa: Vec<String>,
+    /// CPUs that a process may use, and why not more.
+    pub effective_cpus: CpuLimit,
+    /// Threads each session really had.
+    pub threads_used: usize,
+    /// Which fresh process of the case this was, from 0.
+    pub process: u32,
+    /// Which round of interleaved bursts, from 0.
+    pub round: u32,
+    /// Whether the figures can be believed, and whether the variant is any good.
+    pub verdict: Verdict,
+    /// Latency by percentile (`p50`, `p90`, `p95`, `p99`, `p99.9`, `max`) in ms; `null` where the
+    /// sample is too small to tell.
+    pub latency_ms: BTreeMap<String, Option<Interval>>,
+    /// Samples a second; `null` for a case that failed.
+    pub throughput_per_s: Option<Throughput>,
+    /// Quality on the test set, in this case's batch composition.
+    pub quality: Vec<QualityFigure>,
+    /// Comparison with the named baseline; `null` until one is measured.
+    pub versus_baseline: Option<serde_json::Value>,
+    /// Load, compile and first inference, each its own figure.
+    pub timing_ms: Option<TimingMs>,
+    /// Memory.
+    pub memory_bytes: MemoryBytes,
+    /// Size of the variant's file.
+    pub size_bytes: Bytes,
+    /// Energy; `null` where nothing measures it.
+    pub energy_j_per_inference: Option<f64>,
+    /// Operators that ran, most time first; empty where the engine cannot tell.
+    pub ops: Vec<OpRow>,
+    /// The share of nodes that each execution provider took; empty where the engine cannot tell.
+    pub node_share: Vec<ProviderShare>,
+    /// Why it is as it is.
+    pub diagnoses: Vec<serde_json::Value>,
+    /// How it was loaded; `null` for a case that failed before.
+    pub load: Option<LoadRecord>,
+    /// What else happened on the machine meanwhile.
+    pub telemetry: Option<Telemetry>,
+    /// The raw observations.
+    pub observations: Option<ObservationsFile>,
+    /// Why there are no figures, for a case that failed.
+    pub failure: Option<Error>,
+    /// Always `measured`: predictions live elsewhere.
+    pub provenance: String,
+}
+
+/// What was measured, as requested.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseRecord {
+    /// Hash of the case as requested, the variant and the data.
+    pub id: String,
+    /// Name of the workload's model.
+    pub model: String,
+    /// Name of the variant.
+    pub variant: String,
+    /// How the variant was derived.
+    pub recipe: String,
+    /// Engine and device.
+    pub backend: String,
+    /// The device as the engine calls it; `null` for a case that failed before that was known.
+    pub device: Option<String>,
+    /// How requests became batches.
+    pub batching: Batching,
+    /// Sessions that served at once.
+    pub sessions: u16,
+    /// Threads a session, as requested: a number or `auto`.
+    pub threads: String,
+    /// How requests came.
+    pub scenario: Scenario,
+}
+
+/// Hashes of everything that went in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub struct Hashes {
+    pub variant: String,
+    pub data: String,
+    pub workload: String,
+    pub runtime: Option<String>,
+}
+
+/// CPUs that a process may use, and why not more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub struct CpuLimit {
+    pub count: usize,
+    pub reason: String,
+}
+
+/// Two different questions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Can the figures be believed?
+    pub valid: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+    /// Is the variant good enough? `null` when no bar was set or nothing was measured.
+    pub meets_quality: Option<bool>,
+}
+
+/// Load, compile and first inference.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TimingMs {
+    /// Reading the model's bytes.
+    pub load: f64,
+    /// Parsing, optimising and allocating, until a session existed.
+    pub compile: f64,
+    /// The very first batch.
+    pub first: f64,
+}
+
+/// Memory of the case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryBytes {
+    /// Weights in their stored types.
+    pub weights: Bytes,
+    /// Largest resident set of the worker until the end of the load, data set included.
+    pub peak_rss: Option<Bytes>,
+}
+
+/// One row of the op table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpRow {
+    /// The operator as the engine names it, after fusion.
+    pub kind: String,
+    /// What ran it.
+    pub provider: String,
+    /// Nodes.
+    pub count: usize,
+    /// Share of the time in an untimed profiled run, 0 to 1.
+    pub time_share: f64,
+}
+
+/// The share of nodes that one execution provider took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub struct ProviderShare {
+    pub provider: String,
+    pub nodes: usize,
+    pub share: f64,
+}
+
+/// How a case was loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadRecord {
+    /// Length of the window in which requests were issued, in seconds.
+    pub window_s: f64,
+    /// Requests answered.
+    pub requests: usize,
+    /// Batches run.
+    pub batches: usize,
+    /// Batches the percentiles are worth, after autocorrelation, at p50.
+    pub effective_batches: f64,
+    /// Batches run before the window, to warm up.
+    pub warmup_batches: u32,
+    /// Batches for whose shape a plan had to be made in the window.
+    pub shape_misses: u32,
+    /// Timed outputs that were compared with an untimed run of the same batch.
+    pub outputs_checked: u32,
+    /// How many of those differed.
+    pub outputs_differing: u32,
+    /// Seed of the order of samples.
+    pub seed: u64,
+    /// Graph optimisation of the engine.
+    pub optimization: String,
+    /// Whether idle threads spun.
+    pub spinning: bool,
+}
+
+/// What else happened on the machine during the window; `null` where the system does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Telemetry {
+    /// CPU time of the worker (engine and load generator) in CPU-seconds a second.
+    pub worker_cpus: Option<f64>,
+    /// CPU time of the process that steers, in CPU-seconds a second.
+    pub parent_cpus: Option<f64>,
+    /// Share of the machine's CPU time that other processes used.
+    pub foreign_share: Option<f64>,
+    /// Share of the machine's CPU time that the hypervisor gave to others.
+    pub steal_share: Option<f64>,
+    /// Share of the window in which the cgroup was held back by its quota.
+    pub throttled_share: Option<f64>,
+}

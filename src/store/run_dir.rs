@@ -1,0 +1,161 @@
+//! A run's folder: `records.jsonl`, `observations/`, and what reports put beside them.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::record::{Record, SCHEMA_VERSION};
+use crate::error::{Error, Result};
+
+const RECORDS: &str = "records.jsonl";
+
+/// The folder of one run.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+/// What `runs list` shows of a run.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RunInfo {
+    /// Its id, the folder's name.
+    pub run_id: String,
+    /// When its first case started.
+    pub started_at: String,
+    /// Name of the workload's model.
+    pub model: String,
+    /// Records in it.
+    pub records: usize,
+    /// How many of those are VALID.
+    pub valid: usize,
+    /// Hardware classes it was measured on.
+    pub hardware: Vec<String>,
+}
+
+impl RunDir {
+    /// Makes the folder of a new run below `reports`.
+    pub fn create(reports: &Path, run_id: &str) -> Result<Self> {
+        let path = reports.join(run_id);
+        std::fs::create_dir_all(&path)
+            .map_err(|e| Error::io(&path, "create the run's folder", &e))?;
+        Ok(Self { path })
+    }
+
+    /// The run called `name`: `latest`, an id below `reports`, or a path.
+    pub fn find(reports: &Path, name: &str) -> Result<Self> {
+        if name == "latest" {
+            return list_runs(reports)?
+                .pop()
+                .map(|info| Self { path: reports.join(info.run_id) })
+                .ok_or_else(|| {
+                    Error::input(reports.display(), "holds no runs")
+                        .remedy("measure something first: `infermark run MODEL`")
+                });
+        }
+        [reports.join(name), PathBuf::from(name)]
+            .into_iter()
+            .find(|path| path.join(RECORDS).is_file())
+            .map(|path| Self { path })
+            .ok_or_else(|| {
+                Error::input(format!("run `{name}`"), "is neither an id nor a folder of a run")
+                    .remedy(format!(
+                        "`infermark runs list` shows those in {}; or give a path",
+                        reports.display()
+                    ))
+            })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its id.
+    pub fn id(&self) -> String {
+        self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// Appends a record as one line, whole or not at all: what does not fit on the disk is taken
+    /// back, so that earlier records stay readable.
+    pub fn append(&self, record: &Record) -> Result<()> {
+        let path = self.path.join(RECORDS);
+        let mut line = serde_json::to_vec(record).map_err(|e| Error::internal("record", e))?;
+        line.push(b'\n');
+        let fail = |e: &std::io::Error| Error::io(&path, "append the record", e);
+        let mut file =
+            File::options().create(true).append(true).open(&path).map_err(|e| fail(&e))?;
+        let before = file.seek(std::io::SeekFrom::End(0)).map_err(|e| fail(&e))?;
+        let written = file.write_all(&line).and_then(|()| file.sync_data());
+        if let Err(e) = written {
+            // Best effort: the error that is reported is the first one.
+            let _ = file.set_len(before);
+            return Err(fail(&e));
+        }
+        Ok(())
+    }
+
+    /// Its records in order. A last line cut short by a crash is left out; any other line that
+    /// cannot be read is an error.
+    pub fn records(&self) -> Result<Vec<Record>> {
+        let path = self.path.join(RECORDS);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io(&path, "open", &e)),
+        };
+        let mut records = Vec::new();
+        let mut reader = BufReader::new(file);
+        let mut line = String::new();
+        for number in 1.. {
+            line.clear();
+            if reader.read_line(&mut line).map_err(|e| Error::io(&path, "read", &e))? == 0 {
+                break;
+            }
+            if !line.ends_with('\n') {
+                break;
+            }
+            let subject = format!("{}:{number}", path.display());
+            let record: Record = serde_json::from_str(&line).map_err(|e| {
+                Error::input(subject, format!("is no record: {e}"))
+                    .remedy("docs/records.md describes them; was the file edited?")
+            })?;
+            if record.schema_version > SCHEMA_VERSION {
+                return Err(Error::input(
+                    format!("{}:{number}", path.display()),
+                    format!("has schema version {}", record.schema_version),
+                )
+                .remedy("use the newer infermark that wrote it"));
+            }
+            records.push(record);
+        }
+        Ok(records)
+    }
+}
+
+/// The runs below `reports`, oldest first. A folder without records is no run.
+pub fn list_runs(reports: &Path) -> Result<Vec<RunInfo>> {
+    let entries = match std::fs::read_dir(reports) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(reports, "list", &e)),
+    };
+    let mut runs = Vec::new();
+    for entry in entries {
+        let run = RunDir { path: entry.map_err(|e| Error::io(reports, "list", &e))?.path() };
+        let records = run.records()?;
+        let Some(first) = records.first() else { continue };
+        let mut hardware: Vec<String> = records.iter().map(|r| r.hardware_class.clone()).collect();
+        hardware.sort();
+        hardware.dedup();
+        runs.push(RunInfo {
+            run_id: run.id(),
+            started_at: first.started_at.clone(),
+            model: first.case.model.clone(),
+            records: records.len(),
+            valid: records.iter().filter(|r| r.verdict.valid).count(),
+            hardware,
+        });
+    }
+    runs.sort_by(|a, b| (&a.started_at, &a.run_id).cmp(&(&b.started_at, &b.run_id)));
+    Ok(runs)
+}

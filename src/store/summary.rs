@@ -1,0 +1,208 @@
+//! From raw observations to the figures of a record.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::load::{Observation, Outcome, Window};
+use crate::stats::{self, CONFIDENCE, Interval};
+use crate::units::Nanos;
+
+/// Percentiles that a record holds.
+const PERCENTILES: [(&str, f64); 5] =
+    [("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)];
+/// Blocks of time that the throughput's interval is bootstrapped over.
+const BLOCKS: usize = 20;
+
+/// A rate with its interval.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Throughput {
+    /// Samples a second over the window.
+    pub value: f64,
+    /// Lower end of its 95 % interval.
+    pub low: Option<f64>,
+    /// Upper end of its 95 % interval.
+    pub high: Option<f64>,
+    /// Always `samples`.
+    pub unit: String,
+}
+
+/// The figures of a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Percentiles of latency in ms, and `max`.
+    pub latency_ms: BTreeMap<String, Option<Interval>>,
+    /// Samples a second.
+    pub throughput: Option<Throughput>,
+    /// Requests answered.
+    pub answered: usize,
+    /// Requests that ended in an error.
+    pub errors: usize,
+    /// Batches run.
+    pub batches: usize,
+    /// Batches that p50 is worth after autocorrelation.
+    pub effective_batches: f64,
+    /// Drift of latency over the window.
+    pub trend: Option<stats::Trend>,
+    /// p99 of `sent − scheduled`, or its maximum where there are too few requests.
+    pub lag: Nanos,
+    /// Latency at the same percentile.
+    pub latency_at_lag: Nanos,
+}
+
+/// Computes the figures of `observations`, in order of completion, issued within `window`.
+///
+/// A percentile's value is the order statistic over all answered requests; its interval counts
+/// batches, not requests, and fewer of them where latencies of neighbouring batches hang together.
+/// Throughput counts samples completed within the window; its interval is a bootstrap over 20
+/// blocks of time (fewer when there are fewer than two batches a block).
+pub fn summarise(observations: &[Observation], window: Window) -> Summary {
+    let answered: Vec<&Observation> =
+        observations.iter().filter(|o| o.outcome == Outcome::Ok).collect();
+    let mut latencies: Vec<f64> =
+        answered.iter().map(|o| o.latency().as_millis_f64()).collect();
+    let by_batch = slowest_by_batch(&answered);
+    latencies.sort_by(f64::total_cmp);
+    let mut effective_batches = by_batch.len() as f64;
+    let mut latency_ms = BTreeMap::new();
+    for (name, p) in PERCENTILES {
+        let interval = stats::order_statistic(&latencies, p).and_then(|value| {
+            let above: Vec<bool> = by_batch.iter().map(|latency| *latency > value).collect();
+            let worth = stats::effective_size(&above);
+            if name == "p50" {
+                effective_batches = worth;
+            }
+            stats::percentile(&latencies, p, worth, CONFIDENCE)
+        });
+        latency_ms.insert(name.to_owned(), interval);
+    }
+    let max = latencies.last().map(|max| Interval { value: *max, low: None, high: None });
+    latency_ms.insert("max".to_owned(), max);
+    let lags: Vec<f64> = sorted(observations.iter().map(|o| o.lag().0 as f64));
+    let all: Vec<f64> = sorted(observations.iter().map(|o| o.latency().0 as f64));
+    Summary {
+        latency_ms,
+        throughput: throughput(&answered, window),
+        answered: answered.len(),
+        errors: observations.len() - answered.len(),
+        batches: by_batch.len(),
+        effective_batches,
+        trend: stats::trend(&by_batch, CONFIDENCE),
+        lag: nanos_at(&lags, 0.99),
+        latency_at_lag: nanos_at(&all, 0.99),
+    }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn nanos_at(sorted: &[f64], p: f64) -> Nanos {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "came from whole nanoseconds"
+    )]
+    Nanos(stats::order_statistic(sorted, p).unwrap_or(0.0) as u64)
+}
+
+/// Latency of each batch's slowest request in ms, in order of completion.
+fn slowest_by_batch(answered: &[&Observation]) -> Vec<f64> {
+    let mut batches: Vec<f64> = Vec::new();
+    let mut last = None;
+    for observation in answered {
+        let latency = observation.latency().as_millis_f64();
+        match batches.last_mut() {
+            Some(slowest) if last == Some(observation.batch) => *slowest = slowest.max(latency),
+            _ => batches.push(latency),
+        }
+        last = Some(observation.batch);
+    }
+    batches
+}
+
+fn throughput(answered: &[&Observation], window: Window) -> Option<Throughput> {
+    let length = window.end - window.start;
+    if length.0 == 0 {
+        return None;
+    }
+    let within: Vec<&&Observation> = answered.iter().filter(|o| o.done <= window.end).collect();
+    let mut batches: Vec<u32> = within.iter().map(|o| o.batch).collect();
+    batches.dedup();
+    let blocks = (batches.len() / 2).clamp(1, BLOCKS);
+    let block_s = length.as_secs_f64() / blocks as f64;
+    let mut counts = vec![0.0; blocks];
+    for observation in &within {
+        let at = (observation.done - window.start).as_secs_f64() / block_s;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 ≤ at ≤ blocks"
+        )]
+        let block = (at as usize).min(blocks - 1);
+        counts[block] += 1.0 / block_s;
+    }
+    let interval = stats::block_bootstrap_mean(&counts, CONFIDENCE)?;
+    Some(Throughput {
+        value: within.len() as f64 / length.as_secs_f64(),
+        low: interval.low,
+        high: interval.high,
+        unit: "samples".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(n: u32, batch: u32, service: u64) -> (Vec<Observation>, Window) {
+        let observation = |i: u32| {
+            let b = i / batch;
+            let start = Nanos(u64::from(b) * service);
+            Observation {
+                scheduled: start,
+                sent: start,
+                start,
+                done: start + Nanos(service),
+                batch: b,
+                session: 0,
+                sample: i,
+                outcome: Outcome::Ok,
+            }
+        };
+        let observations: Vec<Observation> = (0..n).map(observation).collect();
+        let end = observations.last().unwrap().done;
+        (observations, Window { start: Nanos(0), end })
+    }
+
+    #[test]
+    fn a_steady_service_has_the_obvious_figures() {
+        let (observations, window) = served(800, 8, 2_000_000);
+        let summary = summarise(&observations, window);
+        assert_eq!(summary.batches, 100);
+        let p50 = summary.latency_ms["p50"].unwrap();
+        assert_eq!((p50.value, p50.low, p50.high), (2.0, Some(2.0), Some(2.0)));
+        assert_eq!(summary.latency_ms["p99"].unwrap().high, None, "100 batches are too few");
+        assert_eq!(summary.latency_ms["p99.9"], None, "800 requests are too few");
+        let throughput = summary.throughput.unwrap();
+        assert!((throughput.value - 4000.0).abs() < 1e-6);
+        assert!(throughput.low.unwrap() <= 4000.0 && throughput.high.unwrap() >= 4000.0);
+    }
+
+    #[test]
+    fn errors_are_not_answers() {
+        let (mut observations, window) = served(100, 1, 1_000_000);
+        observations[7].outcome = Outcome::Error;
+        let summary = summarise(&observations, window);
+        assert_eq!((summary.answered, summary.errors), (99, 1));
+    }
+
+    #[test]
+    fn nothing_answered_gives_no_figures() {
+        let summary = summarise(&[], Window { start: Nanos(0), end: Nanos(0) });
+        assert!(summary.latency_ms.values().all(Option::is_none));
+        assert_eq!(summary.throughput, None);
+    }
+}

@@ -1,0 +1,61 @@
+//! The nouns everyone shares: variants, recipes, lineage, tensors, element types, backend names.
+
+mod backend_id;
+mod dtype;
+mod tensor;
+
+pub use backend_id::{BackendId, Engine};
+pub use dtype::DType;
+pub use tensor::{Tensor, TensorData, Tensors};
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Bytes;
+
+/// One deployable artifact: the bytes that a backend loads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Name within the workload, e.g. `fp32`.
+    pub name: String,
+    /// How it was derived.
+    pub recipe: Recipe,
+    /// Where the bytes are.
+    pub path: PathBuf,
+    /// SHA-256 of the bytes, lower-case hex.
+    pub sha256: String,
+    /// Size of the file on disk.
+    pub size: Bytes,
+}
+
+/// How a variant is derived from its model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recipe {
+    /// The model's own bytes, untouched.
+    AsGiven,
+}
+
+impl std::fmt::Display for Recipe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AsGiven => f.write_str("as-given"),
+        }
+    }
+}
+
+/// How hard the engine works on the graph before it runs it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimization {
+    /// The graph as it is.
+    None,
+    /// Rewrites that do not change results.
+    Basic,
+    /// Node fusions too.
+    Extended,
+    /// Everything, memory layout included.
+    #[default]
+    All,
+}

@@ -1,0 +1,184 @@
+//! The cases a run will measure, listed before it starts.
+
+use serde::Serialize;
+
+use super::file::Threads;
+use super::resolve::Resolved;
+use crate::artifact::sha256_bytes;
+use crate::error::{Error, Result};
+use crate::graph::Dim;
+use crate::load::{Batching, Scenario};
+use crate::variant::{BackendId, Engine, Variant};
+
+/// variant × backend × batching × threads × scenario: one thing measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// Hash of the case as requested, the variant's and the data's: the same on every machine.
+    pub id: String,
+    /// Index into [`Resolved::variants`].
+    pub variant: usize,
+    /// Where it runs.
+    pub backend: BackendId,
+    /// How requests become batches.
+    pub batching: Batching,
+    /// Sessions that serve at once.
+    pub sessions: u16,
+    /// Threads a session, as requested.
+    pub threads: Threads,
+    /// How requests come.
+    pub scenario: Scenario,
+}
+
+/// A combination of the workload's lists that can never run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Excluded {
+    /// What it is.
+    pub case: String,
+    /// Why it can't run.
+    pub reason: String,
+}
+
+/// What a run will measure, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The cases.
+    pub cases: Vec<Case>,
+    /// Combinations that can't run; shown, never silently dropped.
+    pub excluded: Vec<Excluded>,
+}
+
+impl Plan {
+    /// The cross product of a workload's lists.
+    ///
+    /// An error when nothing of it can run.
+    pub fn of(resolved: &Resolved) -> Result<Self> {
+        let workload = &resolved.workload;
+        let mut plan = Self { cases: Vec::new(), excluded: Vec::new() };
+        let fixed_batch = fixed_batch(resolved);
+        for (index, variant) in resolved.variants.iter().enumerate() {
+            for backend in &workload.backends.ids {
+                for &threads in &workload.backends.threads {
+                    for &sessions in &workload.load.sessions {
+                        for &batching in &workload.load.batching {
+                            for &scenario in &workload.load.scenarios {
+                                let case = Case {
+                                    id: String::new(),
+                                    variant: index,
+                                    backend: backend.clone(),
+                                    batching,
+                                    sessions,
+                                    threads,
+                                    scenario,
+                                };
+                                plan.add(case, variant, resolved, fixed_batch)?;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        match plan.excluded.first() {
+            Some(Excluded { case, reason }) if plan.cases.is_empty() => {
+                Err(Error::input("plan", format!("nothing can run; {case}: {reason}"))
+                    .remedy("change load.scenarios, load.batching or load.sessions"))
+            }
+            _ => Ok(plan),
+        }
+    }
+
+    fn add(
+        &mut self,
+        mut case: Case,
+        variant: &Variant,
+        resolved: &Resolved,
+        fixed_batch: Option<usize>,
+    ) -> Result<()> {
+        let batch = case.batching.size() as usize;
+        let impossible = case.scenario.impossible_with(case.batching).or_else(|| {
+            if let Some(fixed) = fixed_batch
+                && fixed != batch
+            {
+                return Some(format!("the model takes batches of exactly {fixed}"));
+            }
+            if case.backend.engine == Engine::Mock && case.sessions > 1 {
+                return Some("the mock's virtual clock serves one session".to_owned());
+            }
+            let outstanding = case.scenario.outstanding(case.batching) as usize;
+            (usize::from(case.sessions) > 1 && outstanding < batch * usize::from(case.sessions))
+                .then(|| {
+                    format!("{outstanding} outstanding requests never occupy {} sessions", case.sessions)
+                })
+        });
+        if let Some(reason) = impossible {
+            self.excluded.push(Excluded { case: case.label(&variant.name), reason });
+            return Ok(());
+        }
+        case.id = case.hash(variant, resolved)?;
+        if self.cases.iter().all(|other| other.id != case.id) {
+            self.cases.push(case);
+        }
+        Ok(())
+    }
+}
+
+/// The batch that the model's signature fixes, if it does.
+fn fixed_batch(resolved: &Resolved) -> Option<usize> {
+    resolved.outline.inputs.iter().find_map(|input| match input.dims.first() {
+        Some(Dim::Fixed(size)) => Some(*size),
+        _ => None,
+    })
+}
+
+impl Case {
+    /// Threads that each session gets on a machine with this many effective CPUs.
+    pub fn threads_on(&self, effective_cpus: usize) -> usize {
+        match self.threads {
+            Threads::Count(n) => n,
+            Threads::Auto => (effective_cpus / usize::from(self.sessions.max(1))).max(1),
+        }
+    }
+
+    /// For people: `fp32 ort:cpu fixed 8 closed 16 ×1`.
+    pub fn label(&self, variant: &str) -> String {
+        format!(
+            "{variant} {} {} {} {} session{} × {} threads",
+            self.backend,
+            self.batching,
+            self.scenario,
+            self.sessions,
+            if self.sessions == 1 { "" } else { "s" },
+            self.threads,
+        )
+    }
+
+    /// The first 12 hex digits of a SHA-256 over all that is requested.
+    fn hash(&self, variant: &Variant, resolved: &Resolved) -> Result<String> {
+        #[derive(Serialize)]
+        struct Requested<'a> {
+            model: &'a str,
+            variant_sha256: &'a str,
+            data_sha256: &'a str,
+            backend: &'a BackendId,
+            batching: Batching,
+            sessions: u16,
+            threads: Threads,
+            scenario: Scenario,
+            optimization: crate::variant::Optimization,
+            spinning: bool,
+        }
+        let requested = Requested {
+            model: &resolved.workload.name,
+            variant_sha256: &variant.sha256,
+            data_sha256: &resolved.data.sha256,
+            backend: &self.backend,
+            batching: self.batching,
+            sessions: self.sessions,
+            threads: self.threads,
+            scenario: self.scenario,
+            optimization: resolved.workload.backends.optimization,
+            spinning: resolved.workload.backends.spinning,
+        };
+        let text = serde_json::to_string(&requested).map_err(|e| Error::internal("case", e))?;
+        Ok(sha256_bytes(text.as_bytes())[..12].to_owned())
+    }
+}
