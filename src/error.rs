@@ -73,7 +73,10 @@ impl Error {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 error.remedy("free some disk space, then continue with --resume")
             }
-            _ => error,
+            std::io::ErrorKind::NotADirectory => {
+                error.remedy("a part of the path is a file; name another folder")
+            }
+            _ => error.remedy("check the path and the disk, then run again"),
         }
     }
 

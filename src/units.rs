@@ -147,6 +147,13 @@ impl Clock for VirtualClock {
     }
 }
 
+/// Bytes as lower-case hex, the way digests are shown.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// Seconds since the Unix epoch; for names and dates, never for durations.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
 pub fn wall_clock() -> std::time::SystemTime {

@@ -1,12 +1,12 @@
 //! SHA-256 of files and bytes, as lower-case hex.
 
-use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::units::hex;
 
 /// SHA-256 of a file, read in pieces.
 pub fn sha256_file(path: &Path) -> Result<String> {
@@ -25,14 +25,6 @@ pub fn sha256_file(path: &Path) -> Result<String> {
 /// SHA-256 of bytes in memory.
 pub fn sha256_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

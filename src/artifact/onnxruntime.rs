@@ -111,9 +111,8 @@ fn library_in(folder: &Path) -> Option<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            name == "libonnxruntime.dylib"
-                || name.starts_with("libonnxruntime.so")
-                || (name.starts_with("libonnxruntime.") && name.ends_with(".dylib"))
+            name.starts_with("libonnxruntime.so")
+                || name.strip_prefix("libonnxruntime.").is_some_and(|rest| rest.contains("dylib"))
         })
         .filter_map(|path| path.canonicalize().ok())
         .collect();

@@ -168,7 +168,9 @@ impl FromStr for Package {
     fn from_str(text: &str) -> Result<Self> {
         let is_plain = |part: &str| {
             !part.is_empty()
-                && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '!'))
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '!'))
                 && !part.starts_with('-')
         };
         match text.split_once("==") {
@@ -207,7 +209,8 @@ mod tests {
     #[test]
     fn only_pinned_plain_names_are_packages() {
         assert!("onnxruntime==1.31.1".parse::<Package>().is_ok());
-        for text in ["onnxruntime", "onnxruntime>=1.3", "--index-url==1", "a b==1", "a==", "a==1;x"] {
+        for text in ["onnxruntime", "onnxruntime>=1.3", "--index-url==1", "a b==1", "a==", "a==1;x"]
+        {
             assert!(text.parse::<Package>().is_err(), "{text}");
         }
     }

@@ -143,7 +143,7 @@ impl Session for MockSession {
             std::process::abort();
         }
         if self.script.hang_at == Some(batch) {
-            std::thread::sleep(std::time::Duration::from_secs(3600));
+            std::thread::sleep(std::time::Duration::from_hours(1));
         }
         self.clock.advance(self.script.latency + Nanos(self.script.drift.0 * batch));
         if self.script.fail_at == Some(batch) {

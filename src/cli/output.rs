@@ -47,8 +47,7 @@ pub(super) fn records(
 ) -> Result<()> {
     let text = match format {
         Format::Json => {
-            let not_run =
-                not_run.iter().map(|(case, reason)| NotRun { case, reason }).collect();
+            let not_run = not_run.iter().map(|(case, reason)| NotRun { case, reason }).collect();
             let run_dir = run_dir.display().to_string();
             json(&RunJson { schema_version: SCHEMA_VERSION, run_dir, records, not_run })?
         }

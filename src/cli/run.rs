@@ -45,8 +45,11 @@ pub(super) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "N")]
     threads: Vec<Threads>,
     /// Length of each case's window in seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     duration: Option<f64>,
+    /// Fresh processes that a case may take when something from outside disturbs it
+    #[arg(long, value_name = "N")]
+    attempts: Option<u32>,
     /// Size of a free dimension in generated inputs, e.g. `seq=64`; may be repeated
     #[arg(long, value_name = "NAME=SIZE")]
     dim: Vec<String>,
@@ -149,9 +152,8 @@ fn measure(
     };
     let outcome = measure::run(&options, &mut progress);
     progress.clear();
-    let outcome = outcome.map_err(|error| {
+    let outcome = outcome.inspect_err(|_| {
         output::say(&format!("finished cases are in {}", run_dir.path().display()));
-        error
     })?;
     Ok((run_dir, outcome))
 }
@@ -188,9 +190,8 @@ fn finish(args: &Args, run_dir: &RunDir, outcome: &RunOutcome) -> Result<Ended> 
         ));
         return Ok(Ended::Failed);
     }
-    let refused = |r: &crate::store::Record| {
-        !r.verdict.valid || r.verdict.meets_quality == Some(false)
-    };
+    let refused =
+        |r: &crate::store::Record| !r.verdict.valid || r.verdict.meets_quality == Some(false);
     if args.strict && outcome.records.iter().any(refused) {
         return Ok(Ended::Negative);
     }
@@ -211,7 +212,7 @@ fn workload(args: &Args) -> Result<(Workload, PathBuf)> {
                 let base = path.parent().map_or(here, Path::to_owned);
                 (Workload::read(path)?, base)
             }
-            Some("onnx") => (for_model(path)?, here),
+            Some("onnx") => (for_model(path), here),
             _ => {
                 return Err(Error::input(path.display(), "is neither a model nor a workload")
                     .remedy("give a file that ends in .onnx or .toml"));
@@ -223,10 +224,10 @@ fn workload(args: &Args) -> Result<(Workload, PathBuf)> {
 }
 
 /// A workload for a model that comes without one: generated inputs, default load.
-fn for_model(path: &Path) -> Result<Workload> {
+fn for_model(path: &Path) -> Workload {
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    Ok(Workload {
+    Workload {
         name: stem.chars().map(plain).collect(),
         description: "Generated inputs that fit the model's signature".to_owned(),
         model: ModelSpec {
@@ -243,7 +244,7 @@ fn for_model(path: &Path) -> Result<Workload> {
         backends: workload::BackendSpec::default(),
         load: LoadSpec::default(),
         quality: None,
-    })
+    }
 }
 
 fn apply(args: &Args, workload: &mut Workload) -> Result<()> {
@@ -271,6 +272,9 @@ fn apply(args: &Args, workload: &mut Workload) -> Result<()> {
     if let Some(duration) = args.duration {
         load.duration_s = duration;
     }
+    if let Some(attempts) = args.attempts {
+        load.attempts = attempts;
+    }
     if let Some(seed) = args.seed {
         load.seed = seed;
     }
@@ -283,8 +287,11 @@ fn apply(args: &Args, workload: &mut Workload) -> Result<()> {
             }
         }
         None if !args.dim.is_empty() => {
-            return Err(Error::input("--dim", "sizes generated inputs, and this workload has data")
-                .remedy("leave it out, or run the model's file itself"));
+            return Err(Error::input(
+                "--dim",
+                "sizes generated inputs, and this workload has data",
+            )
+            .remedy("leave it out, or run the model's file itself"));
         }
         None => {}
     }
@@ -351,12 +358,7 @@ struct DryCase<'a> {
     scenario: Scenario,
 }
 
-fn dry_run(
-    format: Format,
-    resolved: &Resolved,
-    plan: &Plan,
-    budget: Option<Nanos>,
-) -> Result<()> {
+fn dry_run(format: Format, resolved: &Resolved, plan: &Plan, budget: Option<Nanos>) -> Result<()> {
     let estimate = measure::estimate(resolved, plan.cases.len(), budget);
     let case = |c: &'_ workload::Case| c.label(&resolved.variants[c.variant].name);
     if format == Format::Json {

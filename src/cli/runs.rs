@@ -57,9 +57,10 @@ fn list(format: Format, settings: &Settings) -> Result<()> {
     }
     let (separator, header) = match format {
         Format::Csv => (",", "run_id,started_at,model,records,valid,hardware\n"),
-        Format::Md => {
-            (" | ", "run_id | started_at | model | records | valid | hardware\n--- | --- | --- | --- | --- | ---\n")
-        }
+        Format::Md => (
+            " | ",
+            "run_id | started_at | model | records | valid | hardware\n--- | --- | --- | --- | --- | ---\n",
+        ),
         _ => ("  ", ""),
     };
     let mut text = header.to_owned();

@@ -58,9 +58,7 @@ impl Limits {
 /// The CPUs this process may use now.
 pub fn effective_cpus() -> EffectiveCpus {
     let host = std::fs::read_to_string("/proc/stat").ok().map(|text| {
-        text.lines()
-            .filter(|line| line.starts_with("cpu") && !line.starts_with("cpu "))
-            .count()
+        text.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count()
     });
     let host = host
         .filter(|n| *n > 0)

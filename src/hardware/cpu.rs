@@ -62,8 +62,17 @@ fn usable_isa() -> Vec<String> {
         };
     }
     named(&detected!(
-        "sse4.2", "avx2", "fma", "f16c", "avxvnni", "avx512f", "avx512bw", "avx512vl",
-        "avx512vnni", "avx512bf16", "avx512fp16",
+        "sse4.2",
+        "avx2",
+        "fma",
+        "f16c",
+        "avxvnni",
+        "avx512f",
+        "avx512bw",
+        "avx512vl",
+        "avx512vnni",
+        "avx512bf16",
+        "avx512fp16",
     ))
 }
 

@@ -42,7 +42,7 @@ fn host_id() -> String {
         .or_else(|| read("/proc/sys/kernel/hostname"))
         .unwrap_or_else(|| "unknown".to_owned());
     let digest = Sha256::digest(format!("infermark host {}", id.trim()));
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    crate::units::hex(&digest[..6])
 }
 
 fn hardware_class(cpu: &CpuFacts, effective: usize) -> String {

@@ -72,12 +72,7 @@ pub fn drive(
     Served { observations: log.observations, window: log.window }
 }
 
-fn drive_inline(
-    engine: &mut Engine,
-    target: &mut dyn Target,
-    clock: &dyn Clock,
-    log: &mut Log,
-) {
+fn drive_inline(engine: &mut Engine, target: &mut dyn Target, clock: &dyn Clock, log: &mut Log) {
     while let Some(dispatch) = engine.dispatch() {
         let start = clock.now();
         let outcome = target.serve(&dispatch);

@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn a_single_client_waits_for_its_answer() {
-        let engine = Engine::new(Scenario::Single, Batching::Fixed(1), 2, SampleOrder::shuffled(3, 1));
+        let engine =
+            Engine::new(Scenario::Single, Batching::Fixed(1), 2, SampleOrder::shuffled(3, 1));
         let log = run_to_the_end(engine, 4);
         let scheduled: Vec<u64> = log.iter().map(|d| d.requests[0].scheduled.0).collect();
         assert_eq!(scheduled, [0, 10, 20, 30]);

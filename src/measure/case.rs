@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::hardware::{Host, process_use};
 use crate::load::{Observation, Window};
 use crate::quality::{self, QualityFigure};
-use crate::store::{self, LoadRecord, ProviderShare, RunDir, Summary, Telemetry};
+use crate::store::{self, LoadRecord, ProviderShare, Summary, Telemetry};
 use crate::units::{Bytes, Clock, Nanos, RealClock};
 use crate::workload::{Case, Resolved};
 
@@ -27,7 +27,6 @@ pub(super) struct Bench<'a> {
     pub(super) host: &'a Host,
     pub(super) library: Option<&'a Library>,
     pub(super) worker: &'a WorkerCommand,
-    pub(super) run_dir: &'a RunDir,
     pub(super) interrupted: &'a Arc<AtomicBool>,
 }
 
@@ -37,8 +36,6 @@ pub(super) struct Ask {
     pub(super) window: Nanos,
     pub(super) quality: bool,
     pub(super) inspect: bool,
-    /// Which fresh process of the case this is, from 0.
-    pub(super) process: u32,
 }
 
 /// What a case gave.
@@ -50,7 +47,7 @@ pub(super) struct Measured {
     pub(super) load: LoadRecord,
     pub(super) telemetry: Telemetry,
     pub(super) peak_rss: Option<Bytes>,
-    pub(super) observations: store::ObservationsFile,
+    pub(super) observations: Vec<Observation>,
     pub(super) quality: Option<Vec<QualityFigure>>,
     pub(super) ops: Option<Vec<store::OpRow>>,
 }
@@ -98,11 +95,6 @@ impl Bench<'_> {
             // Sessions that answer with errors have no latency to report.
             return Err(error);
         }
-        let observations_file = store::write_observations(
-            self.run_dir.path(),
-            &format!("observations/{}-{}-0.csv.gz", case.id, ask.process),
-            &observations,
-        )?;
 
         let quality = match (&workload.quality, ask.quality) {
             (Some(spec), true) => {
@@ -135,7 +127,7 @@ impl Bench<'_> {
             summary,
             telemetry,
             peak_rss: loaded.peak_rss.map(Bytes),
-            observations: observations_file,
+            observations,
             quality,
             ops: ops.map(|rows| rows.into_iter().map(stored_op).collect()),
         })
@@ -253,7 +245,7 @@ pub(super) fn seconds(s: f64) -> Nanos {
     Nanos::from(std::time::Duration::from_secs_f64(s))
 }
 
-/// Ticks of `/proc` are 10 ms on every Linux that user space can see (USER_HZ, time(7)).
+/// Ticks of `/proc` are 10 ms on every Linux that user space can see (`USER_HZ`, time(7)).
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Fewer ticks than this cannot resolve a share of 5 %.
 const LEAST_TICKS: u64 = 40;

@@ -115,11 +115,7 @@ impl Worker {
     ///
     /// Errors: what the worker says it failed with; that it died and how; that it was silent for
     /// `patience`, upon which it is stopped; Ctrl-C.
-    pub fn ask(
-        &mut self,
-        command: &Command,
-        patience: Nanos,
-    ) -> Result<(Event, Vec<Observation>)> {
+    pub fn ask(&mut self, command: &Command, patience: Nanos) -> Result<(Event, Vec<Observation>)> {
         self.send(command)?;
         let mut observations = Vec::new();
         loop {
@@ -150,7 +146,8 @@ impl Worker {
     fn send(&mut self, command: &Command) -> Result<()> {
         let mut line = serde_json::to_vec(command).map_err(|e| Error::internal("command", e))?;
         line.push(b'\n');
-        let sent = self.stdin.as_mut().map(|stdin| stdin.write_all(&line).and_then(|()| stdin.flush()));
+        let sent =
+            self.stdin.as_mut().map(|stdin| stdin.write_all(&line).and_then(|()| stdin.flush()));
         match sent {
             Some(Ok(())) => Ok(()),
             _ => Err(self.obituary()),
@@ -204,9 +201,17 @@ impl Worker {
             None => "closed its output".to_owned(),
         };
         let words = self.last_words.lock().map(|w| Vec::from(w.clone())).unwrap_or_default();
-        let words = match words.is_empty() {
-            true => String::new(),
-            false => format!("; it last said:\n    {}", words.join("\n    ")),
+        let words = if words.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "; it last said:
+    {}",
+                words.join(
+                    "
+    "
+                )
+            )
         };
         Error::worker(&self.name, format!("the worker {how}{words}"))
             .remedy("other cases are kept; --resume measures this one again")

@@ -10,9 +10,7 @@ mod validity;
 mod worker;
 
 pub use host::{Worker, WorkerCommand};
-pub use protocol::{
-    Burst, Command, Event, Loaded, PrepareSpec, WINDOW_ROWS, from_rows, to_rows,
-};
+pub use protocol::{Burst, Command, Event, Loaded, PrepareSpec, WINDOW_ROWS, from_rows, to_rows};
 pub use rounds::{BurstPlan, alternate, log_ratio_of_medians};
 pub use run::{Observer, RunOptions, RunOutcome, estimate, run};
 pub use target::{NullSession, SessionTarget};

@@ -97,9 +97,8 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
             break;
         }
         let left = cases[index..].iter().filter(|c| !pass.done.contains_key(&c.id)).count();
-        let overhead = mean(&spent_beside_windows).unwrap_or(
-            seconds(options.resolved.workload.load.warmup_s) + OVERHEAD_GUESS,
-        );
+        let overhead = mean(&spent_beside_windows)
+            .unwrap_or(seconds(options.resolved.workload.load.warmup_s) + OVERHEAD_GUESS);
         let Some(window) = window(options, clock.now(), left, overhead) else {
             outcome.not_run.push((label, "the time budget was used up".to_owned()));
             continue;
@@ -107,14 +106,24 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
         let remaining = Nanos((window + overhead).0.saturating_mul(left as u64));
         observer.started(index, &label, remaining);
         for process in 0..options.resolved.workload.load.attempts {
-            let before = clock.now();
-            let result = pass.case(case, process, window, &mut |name| observer.phase(name));
+            let (before, started_at) = (clock.now(), timestamp());
+            let result = pass.case(case, window, &mut |name| observer.phase(name));
             let record = match result {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
                     outcome.interrupted = true;
                     break;
                 }
-                result => pass.record(case, process, result),
+                result => {
+                    let mut record = pass.record(case, process, started_at, &result);
+                    if let Ok(measured) = &result {
+                        record.observations = Some(store::write_observations(
+                            options.run_dir.path(),
+                            &format!("observations/{}-{process}-0.csv.gz", case.id),
+                            &measured.observations,
+                        )?);
+                    }
+                    record
+                }
             };
             spent_beside_windows.push((clock.now() - before) - window);
             options.run_dir.append(&record)?;
@@ -190,31 +199,23 @@ impl<'a> Pass<'a> {
                 host: options.host,
                 library: options.library,
                 worker: &options.worker,
-                run_dir: options.run_dir,
                 interrupted: &options.interrupted,
             },
             done: measured.map(|r| (r.case.id.clone(), r)).collect(),
         })
     }
 
-    fn case(
-        &self,
-        case: &Case,
-        process: u32,
-        window: Nanos,
-        phase: &mut dyn FnMut(&str),
-    ) -> Result<Measured> {
+    fn case(&self, case: &Case, window: Nanos, phase: &mut dyn FnMut(&str)) -> Result<Measured> {
         let quality = self.quality_of(case).is_none();
         let inspect = self.ops_of(case).is_none();
-        self.bench.measure(case, Ask { window, quality, inspect, process }, phase)
+        self.bench.measure(case, Ask { window, quality, inspect }, phase)
     }
 
     /// Quality is the same for every load on one variant, engine and batch composition, so it is
     /// measured once for each.
     fn quality_of(&self, case: &Case) -> Option<Vec<QualityFigure>> {
-        let known = self.sibling(case, |r| {
-            !r.quality.is_empty() && r.case.batching == case.batching
-        });
+        let known =
+            self.sibling(case, |r| !r.quality.is_empty() && r.case.batching == case.batching);
         known.map(|r| r.quality.clone())
     }
 
@@ -236,7 +237,13 @@ impl<'a> Pass<'a> {
         })
     }
 
-    fn record(&self, case: &Case, process: u32, result: Result<Measured>) -> Record {
+    fn record(
+        &self,
+        case: &Case,
+        process: u32,
+        started_at: String,
+        result: &Result<Measured>,
+    ) -> Record {
         let (measured, failure) = match result {
             Ok(measured) => (Some(measured), None),
             Err(error) => (None, Some(error)),
@@ -245,26 +252,22 @@ impl<'a> Pass<'a> {
         let workload = &resolved.workload;
         let host = self.options.host;
         let variant = &resolved.variants[case.variant];
-        let facts = measured.as_ref().map(|m| &m.facts);
+        let facts = measured.map(|m| &m.facts);
         let quality = measured
-            .as_ref()
             .and_then(|m| m.quality.clone().or_else(|| self.quality_of(case)))
             .unwrap_or_default();
-        let ops = measured
-            .as_ref()
-            .and_then(|m| m.ops.clone().or_else(|| self.ops_of(case)))
-            .unwrap_or_default();
-        let reasons = match (&measured, &failure) {
-            (Some(m), _) => m.reasons.clone(),
-            (None, Some(error)) => vec![format!("failed: {}", error.message())],
-            (None, None) => Vec::new(),
+        let ops =
+            measured.and_then(|m| m.ops.clone().or_else(|| self.ops_of(case))).unwrap_or_default();
+        let reasons = match result {
+            Ok(measured) => measured.reasons.clone(),
+            Err(error) => vec![format!("failed: {}", error.message())],
         };
         let bar = workload.quality.as_ref().and_then(|q| q.at_least);
         let meets_quality = bar.and_then(|bar| quality.first().map(|q| q.value >= bar));
         Record {
             schema_version: store::SCHEMA_VERSION,
             run_id: self.options.run_dir.id(),
-            started_at: timestamp(),
+            started_at,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             case: CaseRecord {
                 id: case.id.clone(),
@@ -296,28 +299,28 @@ impl<'a> Pass<'a> {
             process,
             round: 0,
             verdict: Verdict { valid: reasons.is_empty(), reasons, meets_quality },
-            latency_ms: measured.as_ref().map(|m| m.summary.latency_ms.clone()).unwrap_or_default(),
-            throughput_per_s: measured.as_ref().and_then(|m| m.summary.throughput.clone()),
+            latency_ms: measured.map(|m| m.summary.latency_ms.clone()).unwrap_or_default(),
+            throughput_per_s: measured.and_then(|m| m.summary.throughput.clone()),
             quality,
             versus_baseline: None,
-            timing_ms: measured.as_ref().map(|m| TimingMs {
+            timing_ms: measured.map(|m| TimingMs {
                 load: m.facts.load.as_millis_f64(),
                 compile: m.facts.compile.as_millis_f64(),
                 first: m.first.as_millis_f64(),
             }),
             memory_bytes: MemoryBytes {
                 weights: resolved.outline.weights,
-                peak_rss: measured.as_ref().and_then(|m| m.peak_rss),
+                peak_rss: measured.and_then(|m| m.peak_rss),
             },
             size_bytes: Bytes(variant.size.0),
             energy_j_per_inference: None,
             node_share: provider_shares(&ops),
             ops,
             diagnoses: Vec::new(),
-            load: measured.as_ref().map(|m| m.load.clone()),
-            telemetry: measured.as_ref().map(|m| m.telemetry),
-            observations: measured.map(|m| m.observations),
-            failure,
+            load: measured.map(|m| m.load.clone()),
+            telemetry: measured.map(|m| m.telemetry),
+            observations: None,
+            failure: failure.cloned(),
             provenance: "measured".to_owned(),
         }
     }

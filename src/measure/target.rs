@@ -43,20 +43,18 @@ impl<'a> SessionTarget<'a> {
     pub fn run(&mut self, samples: impl ExactSizeIterator<Item = u32> + Clone) -> Result<Tensors> {
         let all = self.data.samples();
         let mut trace = Trace::default();
-        let outputs = match (samples.len(), samples.clone().next()) {
+        let outputs = if samples.len() == 1 {
             // One sample is what the session takes as it is: nothing is copied.
-            (1, Some(only)) => {
-                let inputs = all.get(only as usize).ok_or_else(|| out_of_range(only))?;
-                self.session.run(inputs, &mut trace)
+            let only = samples.clone().next().unwrap_or(0);
+            let inputs = all.get(only as usize).ok_or_else(|| out_of_range(only))?;
+            self.session.run(inputs, &mut trace)
+        } else {
+            let rows = samples.map(|s| &all[s as usize % all.len()]);
+            if !self.batch.assemble(rows) {
+                return Err(Error::input("data", "samples of a batch differ in shape")
+                    .remedy("pad them to one shape, or use batches of 1"));
             }
-            _ => {
-                let rows = samples.map(|s| &all[s as usize % all.len()]);
-                if !self.batch.assemble(rows) {
-                    return Err(Error::input("data", "samples of a batch differ in shape")
-                        .remedy("pad them to one shape, or use batches of 1"));
-                }
-                self.session.run(&self.batch, &mut trace)
-            }
+            self.session.run(&self.batch, &mut trace)
         };
         self.shape_misses += u32::from(trace.shape_miss);
         outputs

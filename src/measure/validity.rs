@@ -109,7 +109,11 @@ pub const RULES: &[Rule] = &[
         says: "a CPU quota holds the process back for at most {} of the window",
         is_disturbance: false,
         check: |e, limit| {
-            share_above(e.throttled_share, limit, "of the window was spent held back by a CPU quota")
+            share_above(
+                e.throttled_share,
+                limit,
+                "of the window was spent held back by a CPU quota",
+            )
         },
     },
     Rule {

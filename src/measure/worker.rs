@@ -184,10 +184,8 @@ impl Ready {
         let stop = Stop::Batches(u32::try_from(batches).unwrap_or(u32::MAX));
         let order = SampleOrder::listed(burst.samples);
         let engine = Engine::new(Scenario::Single, self.spec.batching, 1, order);
-        let session = self
-            .sessions
-            .first_mut()
-            .ok_or_else(|| Error::internal("worker", "has no session"))?;
+        let session =
+            self.sessions.first_mut().ok_or_else(|| Error::internal("worker", "has no session"))?;
         let mut target = SessionTarget::new(session.as_mut(), &self.data);
         let served = {
             let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(&mut target)];
@@ -234,8 +232,7 @@ impl Ready {
     fn drive(&mut self, stop: Stop) -> (Served, Vec<SessionTarget<'_>>) {
         let samples = u32::try_from(self.data.samples().len()).unwrap_or(u32::MAX);
         let order = SampleOrder::shuffled(samples, self.spec.seed);
-        let engine =
-            Engine::new(self.spec.scenario, self.spec.batching, self.spec.sessions, order);
+        let engine = Engine::new(self.spec.scenario, self.spec.batching, self.spec.sessions, order);
         let mut targets: Vec<SessionTarget<'_>> = self
             .sessions
             .iter_mut()
@@ -255,10 +252,8 @@ impl Ready {
     fn quality(&mut self, output: Option<&str>, from: u32, to: u32) -> Result<Event> {
         let samples = u32::try_from(self.data.samples().len()).unwrap_or(u32::MAX);
         let size = self.spec.batching.size();
-        let session = self
-            .sessions
-            .first_mut()
-            .ok_or_else(|| Error::internal("worker", "has no session"))?;
+        let session =
+            self.sessions.first_mut().ok_or_else(|| Error::internal("worker", "has no session"))?;
         let mut target = SessionTarget::new(session.as_mut(), &self.data);
         let mut predictions = Vec::new();
         let mut next = from;

@@ -54,18 +54,12 @@ const COLUMNS: &[Column] = &[
     ("runtime_version", |r| r.runtime_version.clone().unwrap_or_default()),
     ("hardware_class", |r| r.hardware_class.clone()),
     ("valid", |r| r.verdict.valid.to_string()),
-    ("meets_quality", |r| {
-        r.verdict.meets_quality.map(|m| m.to_string()).unwrap_or_default()
-    }),
+    ("meets_quality", |r| r.verdict.meets_quality.map(|m| m.to_string()).unwrap_or_default()),
     ("reasons", |r| r.verdict.reasons.join("; ")),
     ("provenance", |r| r.provenance.clone()),
 ];
 
-fn latency(
-    record: &Record,
-    name: &str,
-    of: fn(&crate::stats::Interval) -> Option<f64>,
-) -> String {
+fn latency(record: &Record, name: &str, of: fn(&crate::stats::Interval) -> Option<f64>) -> String {
     text(record.latency_ms.get(name).and_then(Option::as_ref).and_then(of))
 }
 

@@ -130,6 +130,7 @@ fn tail(interval: &Interval) -> String {
 /// Three significant digits, or all digits before the point.
 fn number(value: f64) -> String {
     match value.abs() {
+        0.0 => "0".to_owned(),
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         v if v >= 1.0 => format!("{value:.2}"),
@@ -238,9 +239,7 @@ fn notes(records: &[Record]) -> Vec<String> {
                 .to_owned());
     }
     if open {
-        notes.push(
-            "~ too few independent batches for an interval of this percentile".to_owned(),
-        );
+        notes.push("~ too few independent batches for an interval of this percentile".to_owned());
     }
     notes
 }

@@ -9,7 +9,7 @@ mod quantile;
 mod trend;
 
 pub use autocorrelation::effective_size;
-pub use bootstrap::block_bootstrap_mean;
+pub use bootstrap::block_bootstrap_rate;
 pub use early_stopping::required_under;
 pub use paired::{SignedRank, hodges_lehmann};
 pub use proportion::wilson;

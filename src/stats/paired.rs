@@ -45,7 +45,9 @@ fn largest_rank_within(n: usize, tail: f64) -> Option<usize> {
             counts[t] += counts[t - rank];
         }
         // Kept as probabilities, so that many pairs do not overflow.
-        counts.iter_mut().for_each(|c| *c /= 2.0);
+        for count in &mut counts {
+            *count /= 2.0;
+        }
     }
     let mut cumulative = 0.0;
     let mut largest = None;

@@ -42,7 +42,13 @@ pub fn trend(series: &[f64], confidence: f64) -> Option<Trend> {
         for j in i + 1..n {
             let rise = blocks[j] - blocks[i];
             slopes.push(rise / (j - i) as f64);
-            score += if rise > 0.0 { 1.0 } else if rise < 0.0 { -1.0 } else { 0.0 };
+            score += if rise > 0.0 {
+                1.0
+            } else if rise < 0.0 {
+                -1.0
+            } else {
+                0.0
+            };
         }
     }
     let n = n as f64;

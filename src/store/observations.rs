@@ -50,7 +50,7 @@ pub fn write_observations(
     file.write_all(&bytes).map_err(|e| fail(&e))?;
     file.as_file().sync_data().map_err(|e| fail(&e))?;
     file.persist(&path).map_err(|e| fail(&e.error))?;
-    let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = crate::units::hex(&Sha256::digest(&bytes));
     Ok(ObservationsFile { path: relative.to_owned(), sha256 })
 }
 
@@ -118,7 +118,8 @@ mod tests {
                 outcome: if i == 3 { Outcome::Error } else { Outcome::Ok },
             })
             .collect();
-        let file = write_observations(folder.path(), "observations/a.csv.gz", &observations).unwrap();
+        let file =
+            write_observations(folder.path(), "observations/a.csv.gz", &observations).unwrap();
         assert_eq!(read_observations(&folder.path().join(&file.path)).unwrap(), observations);
     }
 }

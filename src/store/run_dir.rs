@@ -1,7 +1,7 @@
 //! A run's folder: `records.jsonl`, `observations/`, and what reports put beside them.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::{Record, SCHEMA_VERSION};
@@ -82,9 +82,13 @@ impl RunDir {
         let mut line = serde_json::to_vec(record).map_err(|e| Error::internal("record", e))?;
         line.push(b'\n');
         let fail = |e: &std::io::Error| Error::io(&path, "append the record", e);
-        let mut file =
-            File::options().create(true).append(true).open(&path).map_err(|e| fail(&e))?;
-        let before = file.seek(std::io::SeekFrom::End(0)).map_err(|e| fail(&e))?;
+        let mut file = File::options()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(&path)
+            .map_err(|e| fail(&e))?;
+        let before = end_of_last_line(&mut file).map_err(|e| fail(&e))?;
         let written = file.write_all(&line).and_then(|()| file.sync_data());
         if let Err(e) = written {
             // Best effort: the error that is reported is the first one.
@@ -130,6 +134,26 @@ impl RunDir {
         }
         Ok(records)
     }
+}
+
+/// The end of the last whole line. What a crash left behind it is cut off, so that the next
+/// record starts a line of its own.
+fn end_of_last_line(file: &mut File) -> std::io::Result<u64> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut end = length;
+    let mut byte = [0];
+    while end > 0 {
+        file.seek(SeekFrom::Start(end - 1))?;
+        file.read_exact(&mut byte)?;
+        if byte == *b"\n" {
+            break;
+        }
+        end -= 1;
+    }
+    if end < length {
+        file.set_len(end)?;
+    }
+    Ok(end)
 }
 
 /// The runs below `reports`, oldest first. A folder without records is no run.

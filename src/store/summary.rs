@@ -11,7 +11,7 @@ use crate::units::Nanos;
 /// Percentiles that a record holds.
 const PERCENTILES: [(&str, f64); 5] =
     [("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)];
-/// Blocks of time that the throughput's interval is bootstrapped over.
+/// Blocks that the throughput's interval is bootstrapped over.
 const BLOCKS: usize = 20;
 
 /// A rate with its interval.
@@ -55,12 +55,11 @@ pub struct Summary {
 /// A percentile's value is the order statistic over all answered requests; its interval counts
 /// batches, not requests, and fewer of them where latencies of neighbouring batches hang together.
 /// Throughput counts samples completed within the window; its interval is a bootstrap over 20
-/// blocks of time (fewer when there are fewer than two batches a block).
+/// consecutive blocks of equally many batches (fewer when there are fewer than two a block).
 pub fn summarise(observations: &[Observation], window: Window) -> Summary {
     let answered: Vec<&Observation> =
         observations.iter().filter(|o| o.outcome == Outcome::Ok).collect();
-    let mut latencies: Vec<f64> =
-        answered.iter().map(|o| o.latency().as_millis_f64()).collect();
+    let mut latencies: Vec<f64> = answered.iter().map(|o| o.latency().as_millis_f64()).collect();
     let by_batch = slowest_by_batch(&answered);
     latencies.sort_by(f64::total_cmp);
     let mut effective_batches = by_batch.len() as f64;
@@ -124,33 +123,30 @@ fn slowest_by_batch(answered: &[&Observation]) -> Vec<f64> {
 }
 
 fn throughput(answered: &[&Observation], window: Window) -> Option<Throughput> {
-    let length = window.end - window.start;
-    if length.0 == 0 {
-        return None;
+    // Completions within the window, a batch each: when, and how many samples.
+    let mut batches: Vec<(Nanos, f64)> = Vec::new();
+    let mut last = None;
+    for observation in answered.iter().filter(|o| o.done <= window.end) {
+        match batches.last_mut() {
+            Some((_, samples)) if last == Some(observation.batch) => *samples += 1.0,
+            _ => batches.push((observation.done, 1.0)),
+        }
+        last = Some(observation.batch);
     }
-    let within: Vec<&&Observation> = answered.iter().filter(|o| o.done <= window.end).collect();
-    let mut batches: Vec<u32> = within.iter().map(|o| o.batch).collect();
-    batches.dedup();
     let blocks = (batches.len() / 2).clamp(1, BLOCKS);
-    let block_s = length.as_secs_f64() / blocks as f64;
-    let mut counts = vec![0.0; blocks];
-    for observation in &within {
-        let at = (observation.done - window.start).as_secs_f64() / block_s;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "0 ≤ at ≤ blocks"
-        )]
-        let block = (at as usize).min(blocks - 1);
-        counts[block] += 1.0 / block_s;
-    }
-    let interval = stats::block_bootstrap_mean(&counts, CONFIDENCE)?;
-    Some(Throughput {
-        value: within.len() as f64 / length.as_secs_f64(),
-        low: interval.low,
-        high: interval.high,
-        unit: "samples".to_owned(),
-    })
+    let mut from = window.start;
+    let cut: Vec<(f64, f64)> = (0..blocks)
+        .filter_map(|b| {
+            let (first, after) = (b * batches.len() / blocks, (b + 1) * batches.len() / blocks);
+            let block = &batches[first..after];
+            let to = block.last()?.0;
+            let length = (to - from).as_secs_f64();
+            from = to;
+            Some((block.iter().map(|(_, samples)| samples).sum(), length))
+        })
+        .collect();
+    let Interval { value, low, high } = stats::block_bootstrap_rate(&cut, CONFIDENCE)?;
+    Some(Throughput { value, low, high, unit: "samples".to_owned() })
 }
 
 #[cfg(test)]

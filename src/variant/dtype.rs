@@ -25,7 +25,7 @@ pub enum DType {
 }
 
 impl DType {
-    /// From ONNX's `TensorProto.DataType` (onnx.proto3, enum DataType); `None` for strings,
+    /// From ONNX's `TensorProto.DataType` (onnx.proto3); `None` for strings,
     /// complex numbers and sub-byte types, which no backend here takes as an input.
     pub fn from_onnx(code: i32) -> Option<Self> {
         Some(match code {

@@ -228,9 +228,7 @@ impl Tensors {
     #[must_use]
     pub fn assemble<'a>(&mut self, mut samples: impl Iterator<Item = &'a Tensors>) -> bool {
         let Some(first) = samples.next() else { return false };
-        if self.0.len() != first.0.len() {
-            self.0.clone_from(&first.0);
-        } else {
+        if self.0.len() == first.0.len() {
             for ((name, tensor), (first_name, first_tensor)) in self.0.iter_mut().zip(&first.0) {
                 if name != first_name {
                     return false;
@@ -240,6 +238,8 @@ impl Tensors {
                     return false;
                 }
             }
+        } else {
+            self.0.clone_from(&first.0);
         }
         samples.all(|sample| {
             sample.0.len() == self.0.len()

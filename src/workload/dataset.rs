@@ -73,7 +73,7 @@ impl Dataset {
         for label in self.labels.iter().flatten() {
             hasher.update(label.to_le_bytes());
         }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::units::hex(&hasher.finalize())
     }
 
     /// Stores the set as an uncompressed `.npz`, one array an input.
@@ -110,9 +110,8 @@ impl Dataset {
     pub fn read_npz(path: &Path, labels: Option<&str>) -> Result<Self> {
         let subject = path.display().to_string();
         let bad = |message: String| {
-            Error::input(&subject, message).remedy(
-                "give a .npz as numpy.savez writes it, with numbers or booleans in C order",
-            )
+            Error::input(&subject, message)
+                .remedy("give a .npz as numpy.savez writes it, with numbers or booleans in C order")
         };
         let file = std::fs::File::open(path).map_err(|e| Error::io(path, "open the data", &e))?;
         let mut zip = zip::ZipArchive::new(file).map_err(|e| bad(format!("is no .npz: {e}")))?;

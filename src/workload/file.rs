@@ -251,8 +251,8 @@ impl fmt::Display for Threads {
 impl Workload {
     /// Reads a workload file.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::io(path, "read the workload", &e))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|e| Error::io(path, "read the workload", &e))?;
         Self::parse(&path.display().to_string(), &text)
     }
 

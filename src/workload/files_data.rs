@@ -10,20 +10,15 @@ use crate::variant::{Tensor, TensorData, Tensors};
 
 /// Builds the set. Of each class at most `max_per_class` files are taken, those with the smallest SHA-256: a
 /// choice that depends on nothing but the files. Files with equal content count once.
-pub(super) fn build(
-    spec: &FilesSpec,
-    base: &std::path::Path,
-    cache: &Cache,
-) -> Result<Dataset> {
+pub(super) fn build(spec: &FilesSpec, base: &std::path::Path, cache: &Cache) -> Result<Dataset> {
     let class_names = class_names(spec, base, cache)?;
     let by_extension = extensions(spec, &class_names)?;
     let mut found: BTreeMap<u32, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
     let mut seen = HashSet::new();
     for package in &spec.packages {
         // What pip writes about a package is not one of its files.
-        let wanted = |path: &str| {
-            !path.contains(".dist-info/") && class_of(path, &by_extension).is_some()
-        };
+        let wanted =
+            |path: &str| !path.contains(".dist-info/") && class_of(path, &by_extension).is_some();
         for member in package.members(cache, wanted)? {
             let Some(class) = class_of(&member.path, &by_extension) else { continue };
             if member.bytes.len() < spec.min_bytes {
@@ -70,11 +65,11 @@ fn extensions(spec: &FilesSpec, names: &[String]) -> Result<BTreeMap<String, u32
     let mut by_extension = BTreeMap::new();
     for (class, extensions) in &spec.extensions {
         let index = names.iter().position(|n| n == class).ok_or_else(|| {
-            Error::input(
-                format!("data.files.extensions: `{class}`"),
-                "the model has no such class",
-            )
-            .remedy(format!("see the names under `{}` in {}", spec.classes.key, spec.classes.source))
+            Error::input(format!("data.files.extensions: `{class}`"), "the model has no such class")
+                .remedy(format!(
+                    "see the names under `{}` in {}",
+                    spec.classes.key, spec.classes.source
+                ))
         })?;
         for extension in extensions {
             let index = u32::try_from(index).unwrap_or(u32::MAX);

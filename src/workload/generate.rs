@@ -115,12 +115,12 @@ fn values(input: &ValueSpec, n: usize, rng: &mut ChaCha8Rng) -> TensorData {
         DType::Bool => TensorData::Bool((0..n).map(|_| whole() % 2 == 1).collect()),
         DType::F32 => TensorData::F32((0..n).map(|_| rng.random_range(-1.0..1.0)).collect()),
         DType::F64 => TensorData::F64((0..n).map(|_| rng.random_range(-1.0..1.0)).collect()),
-        DType::F16 => TensorData::F16(
-            (0..n).map(|_| f16::from_f32(rng.random_range(-1.0..1.0))).collect(),
-        ),
-        DType::BF16 => TensorData::BF16(
-            (0..n).map(|_| bf16::from_f32(rng.random_range(-1.0..1.0))).collect(),
-        ),
+        DType::F16 => {
+            TensorData::F16((0..n).map(|_| f16::from_f32(rng.random_range(-1.0..1.0))).collect())
+        }
+        DType::BF16 => {
+            TensorData::BF16((0..n).map(|_| bf16::from_f32(rng.random_range(-1.0..1.0))).collect())
+        }
     }
 }
 

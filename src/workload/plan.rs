@@ -106,7 +106,10 @@ impl Plan {
             let outstanding = case.scenario.outstanding(case.batching) as usize;
             (usize::from(case.sessions) > 1 && outstanding < batch * usize::from(case.sessions))
                 .then(|| {
-                    format!("{outstanding} outstanding requests never occupy {} sessions", case.sessions)
+                    format!(
+                        "{outstanding} outstanding requests never occupy {} sessions",
+                        case.sessions
+                    )
                 })
         });
         if let Some(reason) = impossible {

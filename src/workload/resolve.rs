@@ -72,9 +72,8 @@ pub fn resolve(workload: Workload, base: &Path, cache: &Cache) -> Result<Resolve
         return Err(Error::input("[quality]", "needs a labelled data set")
             .remedy("give labels with [data.npz] or [data.files], or remove [quality]"));
     }
-    let size = std::fs::metadata(&model.path)
-        .map_err(|e| Error::io(&model.path, "read", &e))?
-        .len();
+    let size =
+        std::fs::metadata(&model.path).map_err(|e| Error::io(&model.path, "read", &e))?.len();
     let variant = Variant {
         name: workload.model.variant.clone(),
         recipe: Recipe::AsGiven,
@@ -185,10 +184,11 @@ fn fits(outline: &Outline, dataset: &Dataset) -> Result<()> {
             return Err(Error::input(subject, message).remedy(wanted));
         }
         let same_rank = tensor.shape().len() == input.dims.len();
-        let axes = tensor.shape().iter().zip(&input.dims).skip(1);
-        let fits = axes.map(|(size, dim)| !matches!(dim, Dim::Fixed(fixed) if fixed != size));
-        if !same_rank || !fits.fold(true, |all, one| all && one) {
-            let message = format!("has shape {:?} a sample (the first axis is the batch)", tensor.shape());
+        let mut axes = tensor.shape().iter().zip(&input.dims).skip(1);
+        let wrong_axis = axes.any(|(size, dim)| matches!(dim, Dim::Fixed(fixed) if fixed != size));
+        if !same_rank || wrong_axis {
+            let message =
+                format!("has shape {:?} a sample (the first axis is the batch)", tensor.shape());
             return Err(Error::input(subject, message).remedy(wanted));
         }
     }

@@ -15,8 +15,8 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use self::ep::Provider;
 use self::session::OrtSession;
 use super::{
-    Availability, Backend, DeviceInfo, OpRow, PrepareOptions, Prepared,
-    PreparedFacts, RuntimeInfo, Session, Trace,
+    Availability, Backend, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts, RuntimeInfo,
+    Session, Trace,
 };
 use crate::error::{Error, Result};
 use crate::units::{Clock, RealClock};
@@ -205,8 +205,7 @@ fn version(path: &Path) -> String {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let name = real.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_end_matches(".dylib");
-    let is_version =
-        digits.contains('.') && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let is_version = digits.contains('.') && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
     if is_version { digits.to_owned() } else { one_line(ort::info()) }
 }
 

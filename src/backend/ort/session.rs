@@ -107,9 +107,8 @@ fn output(name: &str, value: &DynValue) -> Result<Tensor> {
     }
     macro_rules! copy {
         ($type:ty, $kind:ident) => {{
-            let (shape, values) = value
-                .try_extract_tensor::<$type>()
-                .map_err(|e| failed("read an output", &e))?;
+            let (shape, values) =
+                value.try_extract_tensor::<$type>().map_err(|e| failed("read an output", &e))?;
             let shape = shape.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
             Tensor::new(shape, TensorData::$kind(values.to_vec()))
         }};

@@ -94,8 +94,12 @@ impl Outline {
             .iter()
             .filter(|n| n.op_type == "Constant")
             .flat_map(|n| n.attribute.iter().filter_map(|a| a.t.as_ref()));
-        let weights =
-            graph.initializer.iter().chain(constants).map(stored_bytes).fold(0, u64::saturating_add);
+        let weights = graph
+            .initializer
+            .iter()
+            .chain(constants)
+            .map(stored_bytes)
+            .fold(0, u64::saturating_add);
         Ok(Self {
             ir_version: model.ir_version,
             opsets: model.opset_import.into_iter().map(|o| (o.domain, o.version)).collect(),

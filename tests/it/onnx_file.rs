@@ -1,0 +1,44 @@
+//! Small ONNX files, encoded by hand: protobuf wire format with the field numbers of onnx.proto3.
+
+/// A model of one `Relu` from `x` (f32, `dims`) to `y`. A negative size is a free dimension.
+pub(crate) fn relu(dims: &[i64]) -> Vec<u8> {
+    let value = |name: &str| {
+        let shape: Vec<u8> = dims
+            .iter()
+            .enumerate()
+            .flat_map(|(axis, size)| {
+                let dim = match u64::try_from(*size) {
+                    Ok(size) => varint(1, size),
+                    Err(_) => bytes(2, format!("free{axis}").as_bytes()),
+                };
+                bytes(1, &dim)
+            })
+            .collect();
+        let tensor = [varint(1, 1), bytes(2, &shape)].concat();
+        [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
+    };
+    let node = [bytes(1, b"x"), bytes(2, b"y"), bytes(4, b"Relu")].concat();
+    let graph =
+        [bytes(1, &node), bytes(2, b"relu"), bytes(11, &value("x")), bytes(12, &value("y"))]
+            .concat();
+    let opset = [bytes(1, b""), varint(2, 17)].concat();
+    [varint(1, 8), bytes(7, &graph), bytes(8, &opset)].concat()
+}
+
+fn varint(field: u64, value: u64) -> Vec<u8> {
+    [raw_varint(field << 3), raw_varint(value)].concat()
+}
+
+fn bytes(field: u64, content: &[u8]) -> Vec<u8> {
+    [raw_varint(field << 3 | 2), raw_varint(content.len() as u64), content.to_vec()].concat()
+}
+
+fn raw_varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 128 {
+        out.push(u8::try_from(value % 128).unwrap() | 128);
+        value /= 128;
+    }
+    out.push(u8::try_from(value).unwrap());
+    out
+}
