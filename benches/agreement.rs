@@ -6,6 +6,14 @@
 //! `cargo bench --bench agreement -- [--python PYTHON] [--pairs N] [--rounds N]`, PYTHON having
 //! onnxruntime and numpy.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::panic,
+    reason = "a benchmark that cannot run should say so and stop"
+)]
+
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

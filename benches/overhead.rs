@@ -1,6 +1,12 @@
 //! What the harness itself costs: a request in a closed load on the session's own thread, the
 //! hand-off when it is not, and writing what was measured.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot run should say so and stop"
+)]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

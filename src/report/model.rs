@@ -170,9 +170,16 @@ fn facts(records: &[Record]) -> Vec<(&'static str, String)> {
     if let Some(runtime) = &first.runtime_version {
         facts.push(("runtime", runtime.clone()));
     }
-    for share in &first.node_share {
-        let percent = 100.0 * share.share;
-        facts.push(("nodes", format!("{} on {} ({percent:.0} %)", share.nodes, share.provider)));
+    let mut backends = BTreeSet::new();
+    for record in measured.iter().filter(|r| backends.insert(r.case.backend.clone())) {
+        for share in &record.node_share {
+            let percent = 100.0 * share.share;
+            let text = format!(
+                "{}: {} on {} ({percent:.0} %)",
+                record.case.backend, share.nodes, share.provider
+            );
+            facts.push(("nodes", text));
+        }
     }
     let peak = measured.iter().filter_map(|r| r.memory_bytes.peak_rss).max();
     let peak = peak.map_or_else(|| "unknown".to_owned(), |b: Bytes| b.to_string());
@@ -219,6 +226,15 @@ fn notes(records: &[Record]) -> Vec<String> {
             for reason in &record.verdict.reasons {
                 notes.push(format!("INVALID {at}: {reason}"));
             }
+        }
+        let elsewhere: usize = record
+            .node_share
+            .iter()
+            .filter(|s| record.case.device.as_ref().is_some_and(|d| *d != s.provider))
+            .map(|s| s.nodes)
+            .sum();
+        if elsewhere > 0 {
+            notes.push(format!("{at}: {elsewhere} nodes ran on another provider than asked for"));
         }
         if record.process > 0 {
             notes.push(format!(

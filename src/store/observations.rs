@@ -1,6 +1,8 @@
 //! The sidecar of raw observations: gzipped CSV, ordered as they completed.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use flate2::Compression;
@@ -46,7 +48,12 @@ pub fn write_observations(
     std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", &e))?;
     let bytes = encode(observations)?;
     let fail = |e: &std::io::Error| Error::io(&path, "write the observations", e);
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(|e| fail(&e))?;
+    // Readable by whoever the user's umask lets read, like any file they make.
+    let mut builder = tempfile::Builder::new();
+    let mut file = builder
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(parent)
+        .map_err(|e| fail(&e))?;
     file.write_all(&bytes).map_err(|e| fail(&e))?;
     file.as_file().sync_data().map_err(|e| fail(&e))?;
     file.persist(&path).map_err(|e| fail(&e.error))?;

@@ -166,6 +166,7 @@ fn a_full_disk_keeps_finished_cases() {
         .args(["run", &workload])
         .current_dir(sandbox.path(""))
         .env("INFERMARK_REPORTS", sandbox.path("small"))
+        .env("XDG_CACHE_HOME", super::sandbox::cache())
         .output()
         .unwrap();
     let ran = Ran::from(output);

@@ -124,6 +124,7 @@ fn threads_follow_the_affinity() {
         .args(["run", "relu.onnx", "--concurrency", "1", "--duration", "0.2", "--format", "json"])
         .current_dir(sandbox.path(""))
         .env("INFERMARK_REPORTS", sandbox.path("reports"))
+        .env("XDG_CACHE_HOME", super::sandbox::cache())
         .output()
         .unwrap();
     let ran = super::sandbox::Ran::from(output);

@@ -3,10 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// An empty folder with its own reports; the cache is the machine's, so that packages are fetched
-/// once, unless a test asks for an empty one.
+/// An empty folder with its own reports; unless a test asks for another one, the cache is the
+/// tests' own.
 pub(crate) struct Sandbox {
     folder: tempfile::TempDir,
+}
+
+/// A cache that all tests share and that outlives them: packages are fetched once.
+pub(crate) fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
 
 /// What the program did.
@@ -35,6 +40,7 @@ impl Sandbox {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("infermark"));
         command.args(args).current_dir(self.folder.path());
         command.env("INFERMARK_REPORTS", self.path("reports"));
+        command.env("XDG_CACHE_HOME", cache());
         command
     }
 
