@@ -38,8 +38,9 @@ pub struct Ticket(pub u64);
 /// What a session has to say about one batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Trace {
-    /// Whether a plan for the batch's shape had to be made first.
-    pub shape_miss: bool,
+    /// Whether a plan for the batch's shape had to be made first; `None` where the engine does
+    /// not say.
+    pub shape_miss: Option<bool>,
 }
 
 /// One loaded instance of a variant, able to run a batch.

@@ -29,9 +29,11 @@ impl Pressure {
     /// Reads the counters now; zeros where the system has none.
     pub fn now() -> Self {
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        // A quota of any ancestor holds the process back too, and counts in the ancestor's file.
         let throttled_ns = folders_of_this_process()
             .iter()
-            .find_map(|folder| throttled(&std::fs::read_to_string(folder.join("cpu.stat")).ok()?));
+            .filter_map(|folder| throttled(&std::fs::read_to_string(folder.join("cpu.stat")).ok()?))
+            .max();
         Self { throttled_ns, ..parse_stat(&stat) }
     }
 

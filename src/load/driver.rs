@@ -27,7 +27,9 @@ impl<T: Target + ?Sized> Target for &mut T {
 pub enum Stop {
     /// After this many batches.
     Batches(u32),
-    /// After this long, but not before `min_batches`.
+    /// After this long, but not before `min_batches`, both counted from the end of the ramp: the
+    /// requests that were issued at once when the load began met an empty queue, and are not
+    /// recorded.
     After {
         /// Length of the window.
         duration: Nanos,
@@ -39,7 +41,7 @@ pub enum Stop {
 /// The time in which requests were issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// First request issued.
+    /// The load was steady from here on.
     pub start: Nanos,
     /// No request was issued after this, except to fill the last batch.
     pub end: Nanos,
@@ -65,6 +67,9 @@ pub fn drive(
 ) -> Served {
     let mut log = Log::new(clock.now(), stop);
     engine.start(log.window.start);
+    if let Stop::After { .. } = stop {
+        log.ramp = engine.issued();
+    }
     match targets {
         [target] => drive_inline(&mut engine, target.as_mut(), clock, &mut log),
         many => drive_threads(&mut engine, many, clock, &mut log),
@@ -132,13 +137,17 @@ struct Log {
     observations: Vec<Observation>,
     window: Window,
     stop: Stop,
+    /// Requests of the ramp that are still to complete.
+    ramp: u64,
+    /// Batches completed since the ramp.
+    batches: u32,
 }
 
 impl Log {
     fn new(start: Nanos, stop: Stop) -> Self {
         // Room for a burst of fast requests without growing while they run.
         let observations = Vec::with_capacity(4096);
-        Self { observations, window: Window { start, end: start }, stop }
+        Self { observations, window: Window { start, end: start }, stop, ramp: 0, batches: 0 }
     }
 
     #[inline]
@@ -151,6 +160,13 @@ impl Log {
         outcome: Outcome,
         now: Nanos,
     ) {
+        if self.ramp > 0 {
+            self.ramp = self.ramp.saturating_sub(dispatch.requests.len() as u64);
+            self.window = Window { start: done, end: done };
+            engine.complete(dispatch, done, now);
+            return;
+        }
+        self.batches += 1;
         for request in &dispatch.requests {
             self.observations.push(Observation {
                 scheduled: request.scheduled,
@@ -166,9 +182,9 @@ impl Log {
         if engine.is_accepting() {
             self.window.end = done;
             let over = match self.stop {
-                Stop::Batches(n) => engine.batches() >= n,
+                Stop::Batches(n) => self.batches >= n,
                 Stop::After { duration, min_batches } => {
-                    done - self.window.start >= duration && engine.batches() >= min_batches
+                    done - self.window.start >= duration && self.batches >= min_batches
                 }
             };
             if over {
@@ -211,10 +227,11 @@ mod tests {
         let engine =
             Engine::new(Scenario::Closed { concurrency: 4 }, Batching::Fixed(1), 1, order());
         let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(TenMicros(&clock))];
-        let served = drive(engine, &mut targets, &clock, Stop::Batches(20));
-        let latencies: Vec<u64> = served.observations.iter().map(|o| o.latency().0).collect();
-        assert_eq!(latencies[..5], [10_000, 20_000, 30_000, 40_000, 40_000]);
-        assert!(served.observations[4..].iter().all(|o| o.latency().0 == 40_000));
+        let stop = Stop::After { duration: Nanos(100_000), min_batches: 1 };
+        let served = drive(engine, &mut targets, &clock, stop);
+        // The first four met an empty queue and are not recorded.
+        assert_eq!(served.window.start, Nanos(40_000));
+        assert!(served.observations.iter().all(|o| o.latency().0 == 40_000));
         assert!(served.observations.iter().all(|o| o.service().0 == 10_000));
     }
 
@@ -226,10 +243,9 @@ mod tests {
         let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(TenMicros(&clock))];
         let stop = Stop::After { duration: Nanos(95_000), min_batches: 1 };
         let served = drive(engine, &mut targets, &clock, stop);
-        assert_eq!(served.window.end, Nanos(100_000));
-        assert_eq!(served.observations.len() % 2, 0);
-        // Ten batches in the window; the seven outstanding requests and one to fill the last
-        // batch are drained after it.
+        // Four batches of ramp carry the first seven requests; ten more fill the window; what is
+        // outstanding then, and one request to fill the last batch, are drained after it.
+        assert_eq!(served.window, Window { start: Nanos(40_000), end: Nanos(140_000) });
         assert_eq!(served.observations.len(), 20 + 6);
     }
 

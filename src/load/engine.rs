@@ -130,9 +130,9 @@ impl Engine {
         self.busy == 0 && self.queue.len() < self.batch_size
     }
 
-    /// Batches dispatched so far.
-    pub fn batches(&self) -> u32 {
-        self.next_batch
+    /// Requests issued so far.
+    pub fn issued(&self) -> u64 {
+        self.issued
     }
 
     fn arrive(&mut self, scheduled: Nanos, sent: Nanos) {
@@ -194,7 +194,7 @@ mod tests {
             while let Some(dispatch) = engine.dispatch() {
                 running.push_back(dispatch);
             }
-            if engine.batches() >= batches_before_stop {
+            if engine.next_batch >= batches_before_stop {
                 engine.stop();
             }
             let Some(dispatch) = running.pop_front() else { break };

@@ -8,12 +8,12 @@ use super::protocol::{Command, Event, Loaded, PrepareSpec};
 use super::validity::{self, Evidence};
 use crate::artifact::Library;
 use crate::backend::{OpRow, PrepareOptions, PreparedFacts};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hardware::{Host, process_use};
 use crate::load::{Observation, Window};
 use crate::quality::{self, QualityFigure};
 use crate::store::{self, LoadRecord, ProviderShare, Summary, Telemetry};
-use crate::units::{Bytes, Clock, Nanos, RealClock};
+use crate::units::{Bytes, Nanos};
 use crate::workload::{Case, Resolved};
 
 /// Batches that a window holds at least, however slow the model.
@@ -50,6 +50,15 @@ pub(super) struct Measured {
     pub(super) observations: Vec<Observation>,
     pub(super) quality: Option<Vec<QualityFigure>>,
     pub(super) ops: Option<Vec<store::OpRow>>,
+    /// What went wrong after the window.
+    pub(super) late_failure: Option<Error>,
+}
+
+/// What is found out about a case besides its latency.
+#[derive(Default)]
+struct Extras {
+    quality: Option<Vec<QualityFigure>>,
+    ops: Option<Vec<store::OpRow>>,
 }
 
 impl Bench<'_> {
@@ -75,50 +84,34 @@ impl Bench<'_> {
 
         phase("warm up");
         let duration = seconds(workload.load.warmup_s);
-        let (first, warmup_batches) =
+        let (first, warmup_batches, peak_rss) =
             match worker.ask(&Command::Warm { duration }, patience + duration)?.0 {
-                Event::Warmed { first, batches } => (first, batches),
+                Event::Warmed { first, batches, peak_rss } => (first, batches, peak_rss),
                 other => return Err(worker.unexpected(&other)),
             };
 
         phase("measure");
-        let clock = RealClock::start();
         let parent_before = process_use();
         let command = Command::Load { duration: ask.window, min_batches: LEAST_BATCHES };
-        let (loaded, observations) = match worker.ask(&command, patience + ask.window)? {
-            (Event::Loaded(loaded), observations) => (loaded, observations),
+        let loaded = match worker.ask(&command, patience + ask.window)?.0 {
+            Event::Loaded(loaded) => loaded,
+            other => return Err(worker.unexpected(&other)),
+        };
+        // Read before the observations are: taking them in is work of its own.
+        let parent_ticks = process_use().cpu_ticks.saturating_sub(parent_before.cpu_ticks);
+        let observations = match worker.ask(&Command::Fetch, patience)? {
+            (Event::Fetched, observations) => observations,
             (other, _) => return Err(worker.unexpected(&other)),
         };
-        let elapsed = clock.now();
-        let parent_ticks = process_use().cpu_ticks.saturating_sub(parent_before.cpu_ticks);
-        if let Some(error) = loaded.first_error {
-            // Sessions that answer with errors have no latency to report.
-            return Err(error);
-        }
-
-        let quality = match (&workload.quality, ask.quality) {
-            (Some(spec), true) => {
-                phase("quality");
-                let predictions =
-                    self.predict(&mut worker, case, spec.output.as_deref(), patience)?;
-                Some(self.score(&predictions))
-            }
-            _ => None,
-        };
-        let ops = if ask.inspect {
-            phase("op table");
-            match worker.ask(&Command::Inspect, patience)?.0 {
-                Event::Inspected { ops } => Some(ops.unwrap_or_default()),
-                other => return Err(worker.unexpected(&other)),
-            }
-        } else {
-            None
-        };
-        worker.quit()?;
-
         let window = Window { start: loaded.start, end: loaded.end };
         let summary = store::summarise(&observations, window);
-        let telemetry = telemetry(&loaded, parent_ticks, elapsed);
+        if let (0, Some(error)) = (summary.answered, &loaded.first_error) {
+            return Err(error.clone());
+        }
+
+        // What comes after the window may fail without taking its figures along.
+        let (extras, late_failure) = self.after_the_window(worker, case, ask, patience, phase);
+        let telemetry = telemetry(&loaded, parent_ticks);
         Ok(Measured {
             reasons: reasons(&summary, &loaded, telemetry),
             load: self.load_record(&summary, &loaded, warmup_batches, &observations),
@@ -126,11 +119,45 @@ impl Bench<'_> {
             first,
             summary,
             telemetry,
-            peak_rss: loaded.peak_rss.map(Bytes),
+            peak_rss: peak_rss.map(Bytes),
             observations,
-            quality,
-            ops: ops.map(|rows| rows.into_iter().map(stored_op).collect()),
+            quality: extras.quality,
+            ops: extras.ops,
+            late_failure,
         })
+    }
+
+    /// Quality and op table, as far as they were asked for, and what went wrong.
+    fn after_the_window(
+        &self,
+        mut worker: Worker,
+        case: &Case,
+        ask: Ask,
+        patience: Nanos,
+        phase: &mut dyn FnMut(&str),
+    ) -> (Extras, Option<Error>) {
+        let mut extras = Extras::default();
+        let mut run = || -> Result<()> {
+            if let (Some(spec), true) = (&self.resolved.workload.quality, ask.quality) {
+                phase("quality");
+                let output = spec.output.as_deref();
+                let predictions = self.predict(&mut worker, case, output, patience)?;
+                extras.quality = Some(self.score(&predictions));
+            }
+            if ask.inspect {
+                phase("op table");
+                match worker.ask(&Command::Inspect, patience)?.0 {
+                    Event::Inspected { ops } => {
+                        let rows = ops.unwrap_or_default();
+                        extras.ops = Some(rows.into_iter().map(stored_op).collect());
+                    }
+                    other => return Err(worker.unexpected(&other)),
+                }
+            }
+            Ok(())
+        };
+        let result = run().and_then(|()| worker.quit());
+        (extras, result.err())
     }
 
     fn prepare_spec(&self, case: &Case) -> PrepareSpec {
@@ -250,30 +277,34 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Fewer ticks than this cannot resolve a share of 5 %.
 const LEAST_TICKS: u64 = 40;
 
-fn telemetry(loaded: &Loaded, parent_ticks: u64, elapsed: Nanos) -> Telemetry {
-    let window = loaded.end - loaded.start;
+fn telemetry(loaded: &Loaded, parent_ticks: u64) -> Telemetry {
     let machine = loaded.total_ticks;
     let share = |ticks: u64| (machine >= LEAST_TICKS).then(|| ticks as f64 / machine as f64);
-    let per_second = |ticks: u64, over: Nanos| {
-        (over > Nanos::from_millis(200))
-            .then(|| ticks as f64 / TICKS_PER_SECOND / over.as_secs_f64())
+    let counted = loaded.counted;
+    let per_second = |ticks: u64| {
+        (counted > Nanos::from_millis(200))
+            .then(|| ticks as f64 / TICKS_PER_SECOND / counted.as_secs_f64())
     };
     let own = loaded.worker_ticks + parent_ticks;
     Telemetry {
-        worker_cpus: per_second(loaded.worker_ticks, window),
-        parent_cpus: per_second(parent_ticks, elapsed),
+        worker_cpus: per_second(loaded.worker_ticks),
+        parent_cpus: per_second(parent_ticks),
         foreign_share: share(loaded.busy_ticks.saturating_sub(own)),
         steal_share: share(loaded.steal_ticks),
         throttled_share: loaded
             .throttled_ns
-            .filter(|_| window.0 > 0)
-            .map(|ns| ns as f64 / window.0 as f64),
+            .filter(|_| counted.0 > 0)
+            .map(|ns| ns as f64 / counted.0 as f64),
     }
 }
 
 fn reasons(summary: &Summary, loaded: &Loaded, telemetry: Telemetry) -> Vec<String> {
-    validity::judge(&Evidence {
+    let mut reasons = validity::judge(&Evidence {
         errors: summary.errors,
+        width: summary
+            .throughput
+            .as_ref()
+            .and_then(|t| (t.value > 0.0).then_some(0.5 * (t.high? - t.low?) / t.value)),
         batches: summary.batches,
         lag: summary.lag,
         latency: summary.latency_at_lag,
@@ -283,7 +314,11 @@ fn reasons(summary: &Summary, loaded: &Loaded, telemetry: Telemetry) -> Vec<Stri
         foreign_share: telemetry.foreign_share,
         outputs_checked: loaded.outputs_checked,
         outputs_differing: loaded.outputs_differing,
-    })
+    });
+    if let (Some(first), Some(reason)) = (&loaded.first_error, reasons.first_mut()) {
+        reason.push_str(&format!("; the first one: {first}"));
+    }
+    reasons
 }
 
 #[cfg(test)]

@@ -64,6 +64,9 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // ONNX Runtime from 1.31 on reports its use to its makers, from a thread in the measured
+            // process, unless told not to; `with_telemetry(false)` does not reach it.
+            .env("ORT_DISABLE_TELEMETRY", "1")
             // Ctrl-C goes to the steering process, which decides what is kept.
             .process_group(0)
             .spawn()

@@ -3,7 +3,7 @@
 //! One JSON object a line: [`Command`]s go in on standard input, [`Event`]s come back on standard
 //! output. Every command is answered by exactly one closing event or by [`Event::Failed`];
 //! [`Event::Observations`] may come before it. A worker written in another language needs
-//! `prepare`, `burst` and `quit` to be compared with ours (docs/worker-protocol.md).
+//! `prepare`, `warm`, `burst` and `quit` to be compared with ours (docs/worker-protocol.md).
 
 use std::path::PathBuf;
 
@@ -31,13 +31,15 @@ pub enum Command {
     },
     /// Run these samples, batch by batch, one after the other. Answer: `burst_done`.
     Burst(Burst),
-    /// Run the case's load. Answer: `loaded`.
+    /// Run the case's load. Answer: `loaded`; its observations are kept for `fetch`.
     Load {
         /// Length of the window.
         duration: Nanos,
         /// Batches to run even if the window is over.
         min_batches: u32,
     },
+    /// Send the observations of the last load. Answer: `fetched`.
+    Fetch,
     /// Run samples `from` to `to` (not included) once each, in the case's batch size. Answer:
     /// `predicted`.
     Quality {
@@ -97,6 +99,8 @@ pub enum Event {
         first: Nanos,
         /// Batches run.
         batches: u32,
+        /// Largest resident set so far, in bytes.
+        peak_rss: Option<u64>,
     },
     /// Timed requests; several of these may precede the closing event.
     Observations {
@@ -107,6 +111,8 @@ pub enum Event {
     BurstDone,
     /// To `load`.
     Loaded(Box<Loaded>),
+    /// To `fetch`, after the observations.
+    Fetched,
     /// To `quality`.
     Predicted {
         /// The class of each sample, in order.
@@ -133,14 +139,16 @@ pub struct Loaded {
     pub start: Nanos,
     /// Last request issued.
     pub end: Nanos,
-    /// Batches for whose shape a plan had to be made.
-    pub shape_misses: u32,
+    /// Batches for whose shape a plan had to be made; `null` where the engine does not say.
+    pub shape_misses: Option<u32>,
     /// Timed outputs compared with an untimed run of the same batch.
     pub outputs_checked: u32,
     /// How many differed.
     pub outputs_differing: u32,
     /// The first error of a session.
     pub first_error: Option<Error>,
+    /// Real time over which the following were counted: ramp, window and drain.
+    pub counted: Nanos,
     /// The worker's CPU time in ticks.
     pub worker_ticks: u64,
     /// The machine's CPU time in ticks, all CPUs, idle included.
@@ -151,8 +159,6 @@ pub struct Loaded {
     pub steal_ticks: u64,
     /// Time held back by a CPU quota.
     pub throttled_ns: Option<u64>,
-    /// Largest resident set so far, in bytes.
-    pub peak_rss: Option<u64>,
 }
 
 /// Observations as rows of the protocol.

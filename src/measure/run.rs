@@ -15,6 +15,7 @@ use crate::store::{
     self, CaseRecord, CpuLimit, Hashes, MemoryBytes, Record, RunDir, TimingMs, Verdict,
 };
 use crate::units::{Bytes, Clock, Nanos, RealClock, wall_clock};
+use crate::variant::Engine;
 use crate::workload::{Case, Plan, Resolved};
 
 /// Time a case takes besides warm-up and window, before anything is known: starting a worker,
@@ -214,25 +215,29 @@ impl<'a> Pass<'a> {
     /// Quality is the same for every load on one variant, engine and batch composition, so it is
     /// measured once for each.
     fn quality_of(&self, case: &Case) -> Option<Vec<QualityFigure>> {
-        let known =
-            self.sibling(case, |r| !r.quality.is_empty() && r.case.batching == case.batching);
+        let known = self.sibling(case, |r| !r.quality.is_empty());
         known.map(|r| r.quality.clone())
     }
 
     fn ops_of(&self, case: &Case) -> Option<Vec<store::OpRow>> {
-        self.sibling(case, |r| !r.ops.is_empty() && r.case.batching == case.batching)
-            .map(|r| r.ops.clone())
+        self.sibling(case, |r| !r.ops.is_empty()).map(|r| r.ops.clone())
     }
 
     fn sibling(&self, case: &Case, fits: impl Fn(&Record) -> bool) -> Option<&Record> {
-        let variant = &self.options.resolved.variants[case.variant];
+        let resolved = self.options.resolved;
+        let variant = &resolved.variants[case.variant];
         let backend = case.backend.to_string();
-        let host = &self.options.host.host_id;
+        let runtime = self.options.library.map(|l| &l.sha256);
         self.done.values().find(|r| {
             r.sha256.variant == variant.sha256
+                && r.sha256.data == resolved.data.sha256
+                && r.sha256.workload == resolved.workload_sha256
+                && (r.sha256.runtime.is_none() || r.sha256.runtime.as_ref() == runtime)
                 && r.case.backend == backend
                 && r.case.threads == case.threads.to_string()
-                && r.host_id == *host
+                && r.case.sessions == case.sessions
+                && r.case.batching == case.batching
+                && r.host_id == self.options.host.host_id
                 && fits(r)
         })
     }
@@ -245,7 +250,7 @@ impl<'a> Pass<'a> {
         result: &Result<Measured>,
     ) -> Record {
         let (measured, failure) = match result {
-            Ok(measured) => (Some(measured), None),
+            Ok(measured) => (Some(measured), measured.late_failure.as_ref()),
             Err(error) => (None, Some(error)),
         };
         let resolved = self.options.resolved;
@@ -258,10 +263,10 @@ impl<'a> Pass<'a> {
             .unwrap_or_default();
         let ops =
             measured.and_then(|m| m.ops.clone().or_else(|| self.ops_of(case))).unwrap_or_default();
-        let reasons = match result {
-            Ok(measured) => measured.reasons.clone(),
-            Err(error) => vec![format!("failed: {}", error.message())],
-        };
+        let mut reasons = measured.map(|m| m.reasons.clone()).unwrap_or_default();
+        if let Some(error) = failure {
+            reasons.push(format!("failed: {}", error.message()));
+        }
         let bar = workload.quality.as_ref().and_then(|q| q.at_least);
         let meets_quality = bar.and_then(|bar| quality.first().map(|q| q.value >= bar));
         Record {
@@ -321,7 +326,10 @@ impl<'a> Pass<'a> {
             telemetry: measured.map(|m| m.telemetry),
             observations: None,
             failure: failure.cloned(),
-            provenance: "measured".to_owned(),
+            provenance: match case.backend.engine {
+                Engine::Mock => "mock".to_owned(),
+                _ => "measured".to_owned(),
+            },
         }
     }
 }

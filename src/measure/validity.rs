@@ -19,6 +19,8 @@ pub struct Evidence {
     pub latency: Nanos,
     /// Drift of latency over the window.
     pub trend: Option<Trend>,
+    /// Half the interval of the throughput, relative to it.
+    pub width: Option<f64>,
     /// Share of the window held back by a CPU quota.
     pub throttled_share: Option<f64>,
     /// Share of the machine's CPU time given to other machines.
@@ -104,6 +106,16 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
+        code: "unsteady",
+        limit: 0.25,
+        says: "half the throughput's interval is at most {} of it",
+        is_disturbance: true,
+        check: |e, limit| {
+            let width = e.width.filter(|w| *w > limit)?;
+            Some(format!("throughput is known to ±{:.0} % only", 100.0 * width))
+        },
+    },
+    Rule {
         code: "throttled",
         limit: 0.01,
         says: "a CPU quota holds the process back for at most {} of the window",
@@ -173,6 +185,7 @@ mod tests {
             lag: Nanos(2_000),
             latency: Nanos::from_millis(10),
             trend: Some(Trend { change: 0.01, significant: true }),
+            width: Some(0.02),
             throttled_share: Some(0.0),
             steal_share: Some(0.01),
             foreign_share: Some(0.02),
@@ -197,6 +210,7 @@ mod tests {
                 "trend",
                 Evidence { trend: Some(Trend { change: -0.06, significant: true }), ..quiet() },
             ),
+            ("unsteady", Evidence { width: Some(0.3), ..quiet() }),
             ("throttled", Evidence { throttled_share: Some(0.02), ..quiet() }),
             ("steal", Evidence { steal_share: Some(0.06), ..quiet() }),
             ("foreign", Evidence { foreign_share: Some(0.3), ..quiet() }),

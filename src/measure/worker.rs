@@ -10,7 +10,7 @@ use super::target::SessionTarget;
 use crate::backend::{self, Prepared, Session};
 use crate::error::{Error, Result};
 use crate::hardware::{Pressure, process_use};
-use crate::load::{self, Engine, SampleOrder, Scenario, Served, Stop, Target};
+use crate::load::{self, Engine, Observation, SampleOrder, Scenario, Served, Stop, Target};
 use crate::units::{Clock, Nanos, RealClock, VirtualClock};
 use crate::variant::{self, Tensor, Tensors};
 use crate::workload::Dataset;
@@ -94,8 +94,8 @@ impl Events {
             .map_err(|e| Error::worker("worker", format!("the steering process is gone: {e}")))
     }
 
-    fn observations(&mut self, served: &Served) -> Result<()> {
-        for window in served.observations.chunks(WINDOW_ROWS) {
+    fn observations(&mut self, observations: &[Observation]) -> Result<()> {
+        for window in observations.chunks(WINDOW_ROWS) {
             self.send(&Event::Observations { rows: to_rows(window) })?;
         }
         Ok(())
@@ -109,6 +109,8 @@ struct Ready {
     sessions: Vec<Box<dyn Session>>,
     data: Dataset,
     clock: Arc<dyn Clock>,
+    /// Of the last load, until they are fetched.
+    observations: Vec<Observation>,
 }
 
 impl Ready {
@@ -123,14 +125,19 @@ impl Ready {
         let prepared = engine.prepare(&spec.variant, &spec.options)?;
         let sessions = (0..spec.sessions).map(|_| prepared.spawn()).collect::<Result<Vec<_>>>()?;
         let facts = prepared.facts().clone();
-        Ok((Self { spec, prepared, sessions, data, clock }, facts))
+        let observations = Vec::new();
+        Ok((Self { spec, prepared, sessions, data, clock, observations }, facts))
     }
 
     fn carry_out(&mut self, command: Command, out: &mut Events) -> Result<Event> {
         match command {
             Command::Warm { duration } => self.warm(duration),
             Command::Burst(burst) => self.burst(burst, out),
-            Command::Load { duration, min_batches } => self.load(duration, min_batches, out),
+            Command::Load { duration, min_batches } => self.load(duration, min_batches),
+            Command::Fetch => {
+                out.observations(&std::mem::take(&mut self.observations))?;
+                Ok(Event::Fetched)
+            }
             Command::Quality { output, from, to } => self.quality(output.as_deref(), from, to),
             Command::Inspect => {
                 let batch = self.first_batch()?;
@@ -143,7 +150,7 @@ impl Ready {
     }
 
     fn batch_size(&self) -> usize {
-        self.spec.batching.size() as usize
+        self.spec.batching.size().max(1) as usize
     }
 
     /// The first samples of the set as one batch.
@@ -176,7 +183,8 @@ impl Ready {
             return Err(error);
         }
         let batches = served.observations.len() / self.batch_size();
-        Ok(Event::Warmed { first, batches: u32::try_from(batches).unwrap_or(u32::MAX) })
+        let batches = u32::try_from(batches).unwrap_or(u32::MAX);
+        Ok(Event::Warmed { first, batches, peak_rss: process_use().peak_rss })
     }
 
     fn burst(&mut self, burst: Burst, out: &mut Events) -> Result<Event> {
@@ -194,37 +202,40 @@ impl Ready {
         if let Some(error) = target.first_error {
             return Err(error);
         }
-        out.observations(&served)?;
+        out.observations(&served.observations)?;
         Ok(Event::BurstDone)
     }
 
-    fn load(&mut self, duration: Nanos, min_batches: u32, out: &mut Events) -> Result<Event> {
+    fn load(&mut self, duration: Nanos, min_batches: u32) -> Result<Event> {
+        let clock = RealClock::start();
         let (pressure, used) = (Pressure::now(), process_use());
         let (served, targets) = self.drive(Stop::After { duration, min_batches });
-        let pressure = Pressure::now().since(pressure);
+        let (pressure, counted) = (Pressure::now().since(pressure), clock.now());
         let used_after = process_use();
         let mut loaded = Loaded {
             start: served.window.start,
             end: served.window.end,
-            shape_misses: 0,
+            shape_misses: None,
             outputs_checked: 0,
             outputs_differing: 0,
             first_error: None,
+            counted,
             worker_ticks: used_after.cpu_ticks.saturating_sub(used.cpu_ticks),
             total_ticks: pressure.total_ticks,
             busy_ticks: pressure.busy_ticks,
             steal_ticks: pressure.steal_ticks,
             throttled_ns: pressure.throttled_ns,
-            peak_rss: used_after.peak_rss,
         };
         for mut target in targets {
-            loaded.shape_misses += target.shape_misses;
+            if let Some(misses) = target.shape_misses {
+                *loaded.shape_misses.get_or_insert(0) += misses;
+            }
             loaded.first_error = loaded.first_error.or_else(|| target.first_error.take());
             let (checked, differing) = target.check_outputs()?;
             loaded.outputs_checked += checked;
             loaded.outputs_differing += differing;
         }
-        out.observations(&served)?;
+        self.observations = served.observations;
         Ok(Event::Loaded(Box::new(loaded)))
     }
 
@@ -263,18 +274,25 @@ impl Ready {
                 Some(name) => outputs.get(name),
                 None => outputs.0.first().map(|(_, tensor)| tensor),
             };
+            let wrong = |message: String| {
+                let name = output.unwrap_or("the first output");
+                Error::input(format!("quality: {name}"), message)
+                    .remedy("name the output with the class scores in quality.output")
+            };
+            let columns = match scores.map(Tensor::shape) {
+                Some([rows, columns]) if *rows == size as usize && *columns >= 2 => *columns,
+                Some(shape) => {
+                    return Err(wrong(format!("has shape {shape:?}, not [{size}, classes]")));
+                }
+                None => return Err(wrong("is not among the outputs".to_owned())),
+            };
+            let mut labels = self.data.labels().into_iter().flatten();
+            if let Some(label) = labels.find(|label| **label as usize >= columns) {
+                return Err(wrong(format!("has {columns} classes, but a label is {label}")));
+            }
             match scores.and_then(Tensor::argmax_rows) {
-                Some(classes) if classes.len() == size as usize => {
-                    predictions.extend(classes.into_iter().take((to - next) as usize));
-                }
-                _ => {
-                    let name = output.unwrap_or("the first output");
-                    return Err(Error::input(
-                        format!("quality: {name}"),
-                        "does not hold one row of f32 or f64 scores a sample",
-                    )
-                    .remedy("name the output with the class scores in quality.output"));
-                }
+                Some(classes) => predictions.extend(classes.into_iter().take((to - next) as usize)),
+                None => return Err(wrong("does not hold f32 or f64 scores".to_owned())),
             }
             next += size;
         }

@@ -79,7 +79,7 @@ pub struct Record {
     pub observations: Option<ObservationsFile>,
     /// Why there are no figures, for a case that failed.
     pub failure: Option<Error>,
-    /// Always `measured`: predictions live elsewhere.
+    /// `measured`, or `mock` for the scripted engine; predictions live elsewhere.
     pub provenance: String,
 }
 
@@ -153,7 +153,7 @@ pub struct TimingMs {
 pub struct MemoryBytes {
     /// Weights in their stored types.
     pub weights: Bytes,
-    /// Largest resident set of the worker until the end of the load, data set included.
+    /// Largest resident set of the worker until the end of the warm-up, data set included.
     pub peak_rss: Option<Bytes>,
 }
 
@@ -192,8 +192,8 @@ pub struct LoadRecord {
     pub effective_batches: f64,
     /// Batches run before the window, to warm up.
     pub warmup_batches: u32,
-    /// Batches for whose shape a plan had to be made in the window.
-    pub shape_misses: u32,
+    /// Batches for whose shape a plan had to be made; `null` where the engine does not say.
+    pub shape_misses: Option<u32>,
     /// Timed outputs that were compared with an untimed run of the same batch.
     pub outputs_checked: u32,
     /// How many of those differed.
