@@ -202,7 +202,7 @@ fn bare_loop() {
             Command::Warm { .. } => {
                 let session = session.as_mut().expect("prepared");
                 (0..20).for_each(|i| run(session, &rows[i]));
-                Event::Warmed { first: Nanos(0), batches: 20 }
+                Event::Warmed { first: Nanos(0), batches: 20, peak_rss: None }
             }
             Command::Burst(burst) => {
                 let session = session.as_mut().expect("prepared");

@@ -44,7 +44,7 @@ def prepare(command):
 def warm():
     for row in rows[:20]:
         session.run(None, {name: row})
-    send({"event": "warmed", "first": 0, "batches": 20})
+    send({"event": "warmed", "first": 0, "batches": 20, "peak_rss": None})
 
 
 def burst(samples):

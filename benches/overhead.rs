@@ -79,7 +79,7 @@ fn writing(c: &mut Criterion) {
     group.sample_size(20);
     group.bench_function("a record, appended and synced", |b| {
         b.iter_batched(
-            || RunDir::create(folder.path(), "bench").expect("a run's folder"),
+            || RunDir::create(folder.path(), "bench", "").expect("a run's folder"),
             |run| run.append(&record).expect("an appended record"),
             BatchSize::SmallInput,
         );

@@ -37,8 +37,8 @@ pub fn find_library(dylib_path: Option<&Path>, cache: &Cache) -> Result<Library>
         return named_by_user(path);
     }
     let mut passed_over = Vec::new();
-    let own = in_system().map(|p| (p, "system")).into_iter();
-    for (path, found_by) in own.chain(in_python().map(|p| (p, "python"))) {
+    let own = in_system().into_iter().map(|p| (p, "system"));
+    for (path, found_by) in own.chain(in_python().into_iter().map(|p| (p, "python"))) {
         if let Some(version) = too_old(&path) {
             passed_over.push(format!("{}: version {version} is too old", path.display()));
             continue;
@@ -81,7 +81,7 @@ fn file_name(version: &str) -> Result<String> {
     }
 }
 
-fn in_system() -> Option<PathBuf> {
+fn in_system() -> Vec<PathBuf> {
     let arch = std::env::consts::ARCH;
     [
         "/usr/local/lib".to_owned(),
@@ -92,22 +92,26 @@ fn in_system() -> Option<PathBuf> {
         "/opt/homebrew/lib".to_owned(),
     ]
     .iter()
-    .find_map(|folder| library_in(Path::new(folder)))
+    .flat_map(|folder| libraries_in(Path::new(folder)))
+    .collect()
 }
 
 /// The library of an installed Python package, found without importing it.
-fn in_python() -> Option<PathBuf> {
+fn in_python() -> Vec<PathBuf> {
     let script = "import importlib.util as u; s = u.find_spec('onnxruntime'); \
                   print(s.submodule_search_locations[0] if s else '')";
-    let output = Command::new("python3").args(["-c", script]).output().ok()?;
-    let folder = String::from_utf8(output.stdout).ok()?;
-    let folder = folder.trim();
-    if folder.is_empty() { None } else { library_in(&Path::new(folder).join("capi")) }
+    let output = Command::new("python3").args(["-c", script]).output();
+    let folder = output.ok().and_then(|o| String::from_utf8(o.stdout).ok()).unwrap_or_default();
+    match folder.trim() {
+        "" => Vec::new(),
+        folder => libraries_in(&Path::new(folder).join("capi")),
+    }
 }
 
-fn library_in(folder: &Path) -> Option<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
-        .ok()?
+/// The libraries in `folder`, the newest version first.
+fn libraries_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
@@ -116,8 +120,13 @@ fn library_in(folder: &Path) -> Option<PathBuf> {
         })
         .filter_map(|path| path.canonicalize().ok())
         .collect();
-    found.sort();
-    found.pop()
+    let version = |path: &PathBuf| -> Vec<u32> {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        name.split('.').filter_map(|part| part.parse().ok()).collect()
+    };
+    found.sort_by_key(|path| std::cmp::Reverse(version(path)));
+    found.dedup();
+    found
 }
 
 /// The version in the file name if it is older than we can speak to. A name without a version
@@ -138,6 +147,21 @@ fn too_old(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_library_of_a_folder_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        for version in ["1.9.0", "1.31.1", "1.30.2"] {
+            std::fs::write(folder.path().join(format!("libonnxruntime.so.{version}")), b"")
+                .unwrap();
+        }
+        let names: Vec<String> = libraries_in(folder.path())
+            .iter()
+            .map(|p| p.file_name().unwrap().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(names[0], "libonnxruntime.so.1.31.1");
+        assert_eq!(names[2], "libonnxruntime.so.1.9.0");
+    }
 
     #[test]
     fn the_users_own_library_must_exist_and_be_new_enough() {

@@ -82,6 +82,9 @@ impl FromStr for Source {
             .split_once('!')
             .filter(|(_, member)| !member.is_empty())
             .ok_or_else(|| Error::input(text, "names no file inside the package").remedy(form))?;
+        if member.starts_with('/') || member.split('/').any(|part| part == "..") {
+            return Err(Error::input(text, "names a file outside the package").remedy(form));
+        }
         Ok(Self::Pypi { package: package.parse()?, member: member.to_owned() })
     }
 }

@@ -69,7 +69,8 @@ pub(super) fn figures(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::environment("standard output", e))
+            Err(Error::environment("standard output", e)
+                .remedy("the records are stored; `infermark runs show latest` prints them again"))
         }
         _ => Ok(()),
     }

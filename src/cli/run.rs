@@ -1,6 +1,7 @@
 //! `infermark run`: from a model or a workload to records and a table.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,12 +91,12 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
         backend::check_name(id)?;
     }
     output::say(&format!("workload {}: fetching and checking model and data", workload.name));
-    let mut resolved = workload::resolve(workload, &base, &settings.cache)?;
+    let resolved = workload::resolve(workload, &base, &settings.cache)?;
     for note in &resolved.notes {
         output::say(&format!("  {note}"));
     }
     if let Some(path) = &args.save_workload {
-        save_workload(path, &mut resolved)?;
+        save_workload(path, &resolved, &base)?;
     }
     let plan = Plan::of(&resolved)?;
     for excluded in &plan.excluded {
@@ -131,10 +132,16 @@ fn measure(
     } else {
         None
     };
+    let text = resolved.workload.to_toml()?;
     let run_dir = match &args.resume {
-        Some(name) => RunDir::find(&settings.reports, name)?,
-        None => RunDir::create(&settings.reports, &new_run_id(&resolved.workload.name))?,
+        Some(name) => {
+            let run_dir = RunDir::find(&settings.reports, name)?;
+            run_dir.check_workload(&text)?;
+            run_dir
+        }
+        None => RunDir::create(&settings.reports, &new_run_id(&resolved.workload.name), &text)?,
     };
+    let _lock = run_dir.lock()?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))
@@ -160,11 +167,13 @@ fn measure(
 
 /// Writes the report's files, prints the result, and says how the run ended.
 fn finish(args: &Args, run_dir: &RunDir, outcome: &RunOutcome) -> Result<Ended> {
+    if !outcome.records.is_empty() || args.format == Format::Json {
+        output::records(args.format, run_dir.path(), &outcome.records, &outcome.not_run)?;
+    }
     if !outcome.records.is_empty() {
         let model = ReportModel::of(&outcome.records);
         write(&run_dir.path().join("report.md"), &Markdown.render(&model)?)?;
         write(&run_dir.path().join("records.csv"), &Csv.render(&model)?)?;
-        output::records(args.format, run_dir.path(), &outcome.records, &outcome.not_run)?;
     }
     output::say(&format!("records: {}", run_dir.path().display()));
     for (case, reason) in &outcome.not_run {
@@ -207,7 +216,11 @@ fn workload(args: &Args) -> Result<(Workload, PathBuf)> {
     let here = PathBuf::from(".");
     let (mut workload, base) = match &args.target {
         None => (Workload::parse("the quickstart workload", workload::QUICKSTART)?, here),
-        Some(path) => match path.extension().and_then(|e| e.to_str()) {
+        Some(path) if path.to_str().is_none() => {
+            return Err(Error::input(path.display(), "has a name that is not UTF-8")
+                .remedy("rename it; records and workloads are text"));
+        }
+        Some(path) => match extension(path).as_deref() {
             Some("toml") => {
                 let base = path.parent().map_or(here, Path::to_owned);
                 (Workload::read(path)?, base)
@@ -221,6 +234,10 @@ fn workload(args: &Args) -> Result<(Workload, PathBuf)> {
     };
     apply(args, &mut workload)?;
     Ok((workload, base))
+}
+
+fn extension(path: &Path) -> Option<String> {
+    path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase)
 }
 
 /// A workload for a model that comes without one: generated inputs, default load.
@@ -315,22 +332,39 @@ fn parse_budget(text: &str) -> Result<Nanos> {
     if span.is_zero() { Err(bad()) } else { Ok(Nanos::from(span)) }
 }
 
-fn save_workload(path: &Path, resolved: &mut Resolved) -> Result<()> {
-    // The saved file's relative paths start where it lies; a path from here would not.
+/// Writes the workload with the hashes of what it found, and with absolute paths: those of the
+/// original start at another folder.
+fn save_workload(path: &Path, resolved: &Resolved, base: &Path) -> Result<()> {
     let mut saved = resolved.workload.clone();
-    if let Source::Path(_) = saved.model.source {
-        saved.model.source = Source::Path(resolved.variants[0].path.clone());
+    let absolute = |source: &mut Source| {
+        if let Source::Path(path) = source
+            && let Ok(found) = base.join(&path).canonicalize()
+        {
+            *path = found;
+        }
+    };
+    absolute(&mut saved.model.source);
+    if let Some(npz) = &mut saved.data.npz {
+        absolute(&mut npz.source);
     }
-    saved.model.sha256 = Some(resolved.variants[0].sha256.clone());
+    if let Some(files) = &mut saved.data.files {
+        absolute(&mut files.classes.source);
+    }
     saved.data.sha256 = Some(resolved.data.sha256.clone());
     let text = format!("# docs/workloads.md lists every key.\n\n{}", saved.to_toml()?);
-    write(path, &text)?;
+    let mut file = std::fs::File::create_new(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::input(path.display(), "is there already and is not overwritten")
+                .remedy("name a new file for --save-workload")
+        }
+        _ => Error::io(path, "write", &e),
+    })?;
+    file.write_all(text.as_bytes()).map_err(|e| Error::io(path, "write", &e))?;
     output::say(&format!("workload written to {}", path.display()));
     Ok(())
 }
 
-/// A name that sorts by time: `20261121T234158-magika`; a second run in the same second gets the
-/// process id too.
+/// A name that sorts by time: `20261121T234158-magika-3f9e`, the end being the process id's.
 fn new_run_id(name: &str) -> String {
     let stamp = jiff::Timestamp::try_from(wall_clock())
         .map(|t| t.strftime("%Y%m%dT%H%M%S").to_string())

@@ -46,7 +46,10 @@ pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
 }
 
 fn list(format: Format, settings: &Settings) -> Result<()> {
-    let runs = list_runs(&settings.reports)?;
+    let (runs, broken) = list_runs(&settings.reports)?;
+    for error in &broken {
+        output::say(&format!("warning: {error}"));
+    }
     if format == Format::Json {
         #[derive(serde::Serialize)]
         struct List {

@@ -71,9 +71,10 @@ pub struct RunOutcome {
 /// An estimate of the time that `cases` take, before anything is known of the model.
 pub fn estimate(resolved: &Resolved, cases: usize, budget: Option<Nanos>) -> Nanos {
     let load = &resolved.workload.load;
-    let each = seconds(load.duration_s) + seconds(load.warmup_s) + OVERHEAD_GUESS;
-    let all = Nanos(each.0.saturating_mul(cases as u64));
-    budget.map_or(all, |budget| if all > budget { budget } else { all })
+    let overhead = seconds(load.warmup_s) + OVERHEAD_GUESS;
+    let window = window(seconds(load.duration_s), budget, Nanos(0), cases, overhead);
+    let each = window.map_or(Nanos(0), |window| window + overhead);
+    Nanos(each.0.saturating_mul(cases as u64))
 }
 
 /// Measures every case of the plan that the run does not have yet, one worker process each, and
@@ -100,13 +101,17 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
         let left = cases[index..].iter().filter(|c| !pass.done.contains_key(&c.id)).count();
         let overhead = mean(&spent_beside_windows)
             .unwrap_or(seconds(options.resolved.workload.load.warmup_s) + OVERHEAD_GUESS);
-        let Some(window) = window(options, clock.now(), left, overhead) else {
+        let asked = seconds(options.resolved.workload.load.duration_s);
+        let window = window(asked, options.budget, clock.now(), left, overhead);
+        let Some(window) = window else {
             outcome.not_run.push((label, "the time budget was used up".to_owned()));
             continue;
         };
         let remaining = Nanos((window + overhead).0.saturating_mul(left as u64));
         observer.started(index, &label, remaining);
-        for process in 0..options.resolved.workload.load.attempts {
+        let attempts = options.resolved.workload.load.attempts;
+        let first = pass.processes.get(&case.id).copied().unwrap_or(0);
+        for process in first..first.saturating_add(attempts) {
             let (before, started_at) = (clock.now(), timestamp());
             let result = pass.case(case, window, &mut |name| observer.phase(name));
             let record = match result {
@@ -130,7 +135,7 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
             options.run_dir.append(&record)?;
             let disturbed = is_worth_another_attempt(&record.verdict.reasons);
             let again = disturbed
-                && process + 1 < options.resolved.workload.load.attempts
+                && process + 1 < first + attempts
                 && has_time(options, clock.now(), left, window + overhead);
             observer.finished(index, &record, again);
             pass.done.insert(case.id.clone(), record);
@@ -153,15 +158,16 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
     Ok(outcome)
 }
 
-/// The window of the next case, or `None` when the budget leaves no time for it.
+/// The window of the next case: as asked, or with a budget this case's share of what is left;
+/// `None` when that leaves no time for it.
 fn window(
-    options: &RunOptions<'_>,
+    asked: Nanos,
+    budget: Option<Nanos>,
     now: Nanos,
     cases_left: usize,
     overhead: Nanos,
 ) -> Option<Nanos> {
-    let asked = seconds(options.resolved.workload.load.duration_s);
-    let Some(budget) = options.budget else { return Some(asked) };
+    let Some(budget) = budget else { return Some(asked) };
     let share = Nanos((budget - now).0 / cases_left.max(1) as u64);
     let (least, most) = WINDOW_RANGE;
     let window = share - overhead;
@@ -187,12 +193,28 @@ struct Pass<'a> {
     bench: Bench<'a>,
     /// Records of cases that are measured, by case id.
     done: HashMap<String, Record>,
+    /// Processes that cases took in earlier passes, by case id.
+    processes: HashMap<String, u32>,
 }
 
 impl<'a> Pass<'a> {
     fn new(options: &'a RunOptions<'a>) -> Result<Self> {
         let records = options.run_dir.records()?;
-        let measured = records.into_iter().filter(|r| r.failure.is_none());
+        let attempts = options.resolved.workload.load.attempts;
+        let (mut done, mut processes) = (HashMap::new(), HashMap::new());
+        for record in records {
+            let id = record.case.id.clone();
+            processes.insert(id.clone(), record.process + 1);
+            // The last record of a case counts. One that failed, and one whose attempts were cut
+            // short, is measured again.
+            let cut_short =
+                is_worth_another_attempt(&record.verdict.reasons) && record.process + 1 < attempts;
+            if record.failure.is_some() || cut_short {
+                done.remove(&id);
+            } else {
+                done.insert(id, record);
+            }
+        }
         Ok(Self {
             options,
             bench: Bench {
@@ -202,7 +224,8 @@ impl<'a> Pass<'a> {
                 worker: &options.worker,
                 interrupted: &options.interrupted,
             },
-            done: measured.map(|r| (r.case.id.clone(), r)).collect(),
+            done,
+            processes,
         })
     }
 

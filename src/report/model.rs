@@ -38,10 +38,11 @@ impl ReportModel {
         let varying: Vec<Parameter> =
             PARAMETERS.into_iter().filter(|p| p.values(records).len() > 1).collect();
         let mut title = records.first().map(|r| r.case.model.clone()).unwrap_or_default();
-        for parameter in &shared {
-            for value in parameter.values(records) {
-                title = format!("{title} · {value}");
-            }
+        for value in shared.iter().filter_map(|p| Some((p.long)(records.first()?))) {
+            title = format!("{title} · {value}");
+        }
+        if records.iter().any(|r| r.provenance == "mock") {
+            title.push_str(" · figures of the scripted mock engine");
         }
         let has_quality = records.iter().any(|r| !r.quality.is_empty());
         let mut columns: Vec<&'static str> = varying.iter().map(|p| p.name).collect();
@@ -66,15 +67,19 @@ impl ReportModel {
 #[derive(Clone, Copy)]
 struct Parameter {
     name: &'static str,
+    /// In a column.
     of: fn(&Record) -> String,
+    /// In the title.
+    long: fn(&Record) -> String,
 }
 
 const PARAMETERS: [Parameter; 3] = [
-    Parameter { name: "variant", of: |r| r.case.variant.clone() },
-    Parameter { name: "backend", of: |r| r.case.backend.clone() },
+    Parameter { name: "variant", of: |r| r.case.variant.clone(), long: |r| r.case.variant.clone() },
+    Parameter { name: "backend", of: |r| r.case.backend.clone(), long: |r| r.case.backend.clone() },
     Parameter {
-        name: "threads",
-        of: |r| {
+        name: "sess×thr",
+        of: |r| format!("{}×{}", r.case.sessions, r.threads_used),
+        long: |r| {
             let sessions = if r.case.sessions == 1 { "session" } else { "sessions" };
             let threads = if r.threads_used == 1 { "thread" } else { "threads" };
             format!("{} {sessions} × {} {threads}", r.case.sessions, r.threads_used)
@@ -116,7 +121,8 @@ fn with_half_width(interval: &Interval) -> String {
     let value = number(interval.value);
     match (interval.low, interval.high) {
         (Some(low), Some(high)) if interval.value > 0.0 => {
-            format!("{value} ±{:.1}%", 50.0 * (high - low) / interval.value)
+            let percent = 50.0 * (high - low) / interval.value;
+            if percent < 100.0 { format!("{value} ±{percent:.1}%") } else { format!("~{value}") }
         }
         _ => format!("~{value}"),
     }
@@ -214,12 +220,17 @@ fn notes(records: &[Record]) -> Vec<String> {
     let mut notes = Vec::new();
     for record in records {
         let at = format!(
-            "{} {} batch {} {}",
+            "{} {} {}×{} batch {} {}",
             record.case.variant,
             record.case.backend,
+            record.case.sessions,
+            record.threads_used,
             record.case.batching.size(),
             record.case.scenario
         );
+        if usize::from(record.case.sessions) * record.threads_used > record.effective_cpus.count {
+            notes.push(format!("{at}: more threads than effective CPUs"));
+        }
         if let Some(error) = &record.failure {
             notes.push(format!("FAILED {at}: {error}"));
         } else {
@@ -254,8 +265,13 @@ fn notes(records: &[Record]) -> Vec<String> {
         notes.push("measured; ± is half the 95 % interval within one process, fresh processes differ by more"
                 .to_owned());
     }
+    let answered = records.iter().filter(|r| r.failure.is_none() && !r.latency_ms.is_empty());
+    let mut shown = answered.flat_map(|r| ["p50", "p95", "p99"].map(|p| r.latency_ms.get(p)));
+    if shown.any(|p| p.is_none_or(Option::is_none)) {
+        notes.push(format!("{NONE} too few requests for this percentile"));
+    }
     if open {
-        notes.push("~ too few independent batches for an interval of this percentile".to_owned());
+        notes.push("~ too few independent batches for a useful interval".to_owned());
     }
     notes
 }

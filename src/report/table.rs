@@ -30,12 +30,12 @@ impl Report for Table {
             table.add_row(row);
         }
         for (index, column) in table.column_iter_mut().enumerate() {
-            let text = ["variant", "backend", "threads", "load", "verdict"];
+            let text = ["variant", "backend", "sess×thr", "load", "verdict"];
             if !text.contains(&model.columns[index]) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        let mut text = format!("{}\n{table}\n", model.title);
+        let mut text = format!("{}{table}\n", wrapped("", &model.title));
         for (label, value) in &model.facts {
             text.push_str(&wrapped(&format!("{label:<9} "), value));
         }

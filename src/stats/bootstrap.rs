@@ -6,13 +6,15 @@ use rand_chacha::ChaCha8Rng;
 use super::quantile::{Interval, order_statistic};
 
 const RESAMPLES: u32 = 2000;
+/// With fewer blocks a percentile interval is much too narrow: 84 % at 5, simulated.
+const LEAST_BLOCKS: usize = 10;
 
 /// Σ amounts / Σ lengths of `blocks`, each (amount, length), with a percentile bootstrap interval
 /// at `confidence`.
 ///
 /// The caller cuts a series into consecutive blocks long enough that neighbours are nearly
 /// independent (Künsch 1989); here whole blocks are resampled with replacement, 2000 times, from
-/// a fixed seed, and the ratio is taken of each resample. With fewer than 5 blocks no interval is
+/// a fixed seed, and the ratio is taken of each resample. With fewer than 10 blocks no interval is
 /// given; `None` without any length.
 pub fn block_bootstrap_rate(blocks: &[(f64, f64)], confidence: f64) -> Option<Interval> {
     let rate = |amount: f64, length: f64| (length > 0.0).then(|| amount / length);
@@ -22,7 +24,7 @@ pub fn block_bootstrap_rate(blocks: &[(f64, f64)], confidence: f64) -> Option<In
     let (amount, length) = sum(&mut blocks.iter().copied());
     let value = rate(amount, length)?;
     let n = blocks.len();
-    if n < 5 {
+    if n < LEAST_BLOCKS {
         return Some(Interval { value, low: None, high: None });
     }
     let mut rng = ChaCha8Rng::seed_from_u64(0x0b00_757a);

@@ -8,6 +8,7 @@ use super::record::{Record, SCHEMA_VERSION};
 use crate::error::{Error, Result};
 
 const RECORDS: &str = "records.jsonl";
+const WORKLOAD: &str = "workload.toml";
 
 /// The folder of one run.
 #[derive(Debug, Clone)]
@@ -33,18 +34,46 @@ pub struct RunInfo {
 }
 
 impl RunDir {
-    /// Makes the folder of a new run below `reports`.
-    pub fn create(reports: &Path, run_id: &str) -> Result<Self> {
+    /// Makes the folder of a new run below `reports`, with a copy of the workload it measures.
+    pub fn create(reports: &Path, run_id: &str, workload: &str) -> Result<Self> {
         let path = reports.join(run_id);
         std::fs::create_dir_all(&path)
             .map_err(|e| Error::io(&path, "create the run's folder", &e))?;
+        let file = path.join(WORKLOAD);
+        std::fs::write(&file, workload).map_err(|e| Error::io(&file, "write", &e))?;
         Ok(Self { path })
+    }
+
+    /// Whether `workload` is what the run measures: a run never mixes two.
+    pub fn check_workload(&self, workload: &str) -> Result<()> {
+        let file = self.path.join(WORKLOAD);
+        let own = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, "read", &e))?;
+        if own == workload {
+            return Ok(());
+        }
+        Err(Error::input(format!("--resume {}", self.id()), "the run measures another workload")
+            .remedy(format!(
+                "give the command that started it ({} shows its workload), or start a new run",
+                file.display()
+            )))
+    }
+
+    /// Keeps other processes out of the run until the handle is dropped.
+    pub fn lock(&self) -> Result<File> {
+        let path = self.path.join(WORKLOAD);
+        let file = File::open(&path).map_err(|e| Error::io(&path, "open", &e))?;
+        file.try_lock().map_err(|_| {
+            Error::environment(self.path.display(), "another infermark is measuring in this run")
+                .remedy("wait until it ends, or start a run of its own")
+        })?;
+        Ok(file)
     }
 
     /// The run called `name`: `latest`, an id below `reports`, or a path.
     pub fn find(reports: &Path, name: &str) -> Result<Self> {
         if name == "latest" {
             return list_runs(reports)?
+                .0
                 .pop()
                 .map(|info| Self { path: reports.join(info.run_id) })
                 .ok_or_else(|| {
@@ -54,8 +83,8 @@ impl RunDir {
         }
         [reports.join(name), PathBuf::from(name)]
             .into_iter()
-            .find(|path| path.join(RECORDS).is_file())
-            .map(|path| Self { path })
+            .find(|path| path.join(RECORDS).is_file() || path.join(WORKLOAD).is_file())
+            .map(|path| Self { path: path.canonicalize().unwrap_or(path) })
             .ok_or_else(|| {
                 Error::input(format!("run `{name}`"), "is neither an id nor a folder of a run")
                     .remedy(format!(
@@ -156,17 +185,28 @@ fn end_of_last_line(file: &mut File) -> std::io::Result<u64> {
     Ok(end)
 }
 
-/// The runs below `reports`, oldest first. A folder without records is no run.
-pub fn list_runs(reports: &Path) -> Result<Vec<RunInfo>> {
+/// The runs below `reports`, oldest first, and why others could not be read. A folder without
+/// records, and anything that is no folder, is no run.
+pub fn list_runs(reports: &Path) -> Result<(Vec<RunInfo>, Vec<Error>)> {
     let entries = match std::fs::read_dir(reports) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
         Err(e) => return Err(Error::io(reports, "list", &e)),
     };
-    let mut runs = Vec::new();
+    let (mut runs, mut broken) = (Vec::new(), Vec::new());
     for entry in entries {
-        let run = RunDir { path: entry.map_err(|e| Error::io(reports, "list", &e))?.path() };
-        let records = run.records()?;
+        let path = entry.map_err(|e| Error::io(reports, "list", &e))?.path();
+        if !path.is_dir() {
+            continue;
+        }
+        let run = RunDir { path };
+        let records = match run.records() {
+            Ok(records) => records,
+            Err(error) => {
+                broken.push(error);
+                continue;
+            }
+        };
         let Some(first) = records.first() else { continue };
         let mut hardware: Vec<String> = records.iter().map(|r| r.hardware_class.clone()).collect();
         hardware.sort();
@@ -181,5 +221,5 @@ pub fn list_runs(reports: &Path) -> Result<Vec<RunInfo>> {
         });
     }
     runs.sort_by(|a, b| (&a.started_at, &a.run_id).cmp(&(&b.started_at, &b.run_id)));
-    Ok(runs)
+    Ok((runs, broken))
 }

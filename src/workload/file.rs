@@ -297,6 +297,14 @@ impl Workload {
         if load.attempts == 0 {
             return wrong("load.attempts", "must be at least 1".to_owned());
         }
+        let most = 1 << 16;
+        if load.batching.iter().any(|b| b.size() > most)
+            || load.scenarios.iter().any(|s| s.outstanding(Batching::Fixed(1)) > most)
+            || load.sessions.iter().any(|s| *s > 256)
+        {
+            let message = "takes batches and clients up to 65536 and sessions up to 256";
+            return wrong("load", message.to_owned());
+        }
         let empty = [
             ("load.scenarios", load.scenarios.is_empty()),
             ("load.batching", load.batching.is_empty()),

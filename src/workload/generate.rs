@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::graph::{Dim, Outline, ValueSpec};
 use crate::variant::{DType, Tensor, TensorData, Tensors};
 
+/// Generated inputs are held in memory, by the steering process and by each worker.
+const MOST_BYTES: usize = 1 << 30;
 /// Size that a free dimension gets when nobody binds it.
 pub(super) const DEFAULT_SIZE: usize = 128;
 
@@ -74,10 +76,12 @@ pub(super) fn generate(outline: &Outline, spec: &GeneratedSpec) -> Result<Datase
             });
         }
         let elements = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d));
-        let elements = elements.filter(|n| *n <= 1 << 31).ok_or_else(|| {
-            Error::input(format!("input `{}`", input.name), format!("{shape:?} is too large"))
-                .remedy("bind smaller dimensions with --dim, or generate fewer samples")
-        })?;
+        let elements = elements
+            .filter(|n| n.saturating_mul(input.dtype.size()) <= MOST_BYTES)
+            .ok_or_else(|| {
+                Error::input(format!("input `{}`", input.name), format!("{shape:?} is too large"))
+                    .remedy("bind smaller dimensions with --dim, or generate fewer samples")
+            })?;
         let data = values(input, elements, &mut rng);
         let tensor = Tensor::new(shape, data)
             .ok_or_else(|| Error::internal("generated input", "does not fit its own shape"))?;
@@ -128,6 +132,7 @@ fn values(input: &ValueSpec, n: usize, rng: &mut ChaCha8Rng) -> TensorData {
 mod tests {
     use super::*;
     use crate::units::Bytes;
+    use std::collections::BTreeSet;
 
     fn encoder() -> Outline {
         let input = |name: &str| ValueSpec {
@@ -142,7 +147,7 @@ mod tests {
             outputs: vec!["out".into()],
             nodes: 1,
             weights: Bytes(0),
-            external_data: false,
+            external_files: BTreeSet::new(),
         }
     }
 

@@ -1,14 +1,14 @@
 //! From a workload to bytes that are here: model, data set, and whether they fit each other.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::dataset::Dataset;
 use super::file::Workload;
 use super::{files_data, generate};
-use crate::artifact::{Cache, sha256_bytes};
+use crate::artifact::{Artifact, Cache, sha256_bytes, sha256_file};
 use crate::error::{Error, Result};
-use crate::graph::{Dim, Outline};
+use crate::graph::{Dim, Outline, ValueSpec};
 use crate::units::Bytes;
 use crate::variant::{Recipe, Tensors, Variant};
 
@@ -56,6 +56,7 @@ pub fn resolve(workload: Workload, base: &Path, cache: &Cache) -> Result<Resolve
         return Err(Error::input(subject, "takes no inputs")
             .remedy("a model without inputs always answers the same; nothing is there to serve"));
     }
+    has_one_batch(&outline)?;
     let mut notes = Vec::new();
     let (data, dataset) = data(&workload, &outline, &model.sha256, base, cache, &mut notes)?;
     fits(&outline, &dataset)?;
@@ -72,17 +73,43 @@ pub fn resolve(workload: Workload, base: &Path, cache: &Cache) -> Result<Resolve
         return Err(Error::input("[quality]", "needs a labelled data set")
             .remedy("give labels with [data.npz] or [data.files], or remove [quality]"));
     }
-    let size =
-        std::fs::metadata(&model.path).map_err(|e| Error::io(&model.path, "read", &e))?.len();
+    let (sha256, size) = whole(&model, &outline)?;
     let variant = Variant {
         name: workload.model.variant.clone(),
         recipe: Recipe::AsGiven,
         path: absolute(&model.path)?,
-        sha256: model.sha256,
-        size: Bytes(size),
+        sha256,
+        size,
     };
     let workload_sha256 = sha256_bytes(workload.to_toml()?.as_bytes());
     Ok(Resolved { workload, workload_sha256, outline, variants: vec![variant], data, notes })
+}
+
+/// Hash and size of a model with the files beside it that hold its weights: of a model in one file
+/// they are the file's own, otherwise the hash is that of all the files' hashes.
+fn whole(model: &Artifact, outline: &Outline) -> Result<(String, Bytes)> {
+    let size_of = |path: &Path| {
+        std::fs::metadata(path).map(|m| m.len()).map_err(|e| Error::io(path, "read", &e))
+    };
+    let mut size = size_of(&model.path)?;
+    let mut hashes = model.sha256.clone();
+    for name in &outline.external_files {
+        let beside = Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
+        if !beside {
+            return Err(Error::input(model.path.display(), format!("keeps weights in `{name}`"))
+                .remedy("weights must lie in the model's own folder; export it again"));
+        }
+        let path = model.path.with_file_name(name);
+        if !path.is_file() {
+            return Err(Error::input(path.display(), "is missing; the model keeps weights in it")
+                .remedy("put it beside the model, where it was exported"));
+        }
+        hashes.push_str(&sha256_file(&path)?);
+        size += size_of(&path)?;
+    }
+    let sha256 =
+        if outline.external_files.is_empty() { hashes } else { sha256_bytes(hashes.as_bytes()) };
+    Ok((sha256, Bytes(size)))
 }
 
 /// The data set: from the cache when it was built before, else built and stored there.
@@ -166,6 +193,26 @@ fn data(
 /// Workers start in the same folder, but records must not depend on it.
 fn absolute(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|e| Error::io(path, "find", &e))
+}
+
+/// Whether the first axis of every input is the batch: all of them free, or all of one size.
+fn has_one_batch(outline: &Outline) -> Result<()> {
+    let fixed = |input: &ValueSpec| matches!(input.dims.first(), Some(Dim::Fixed(_)));
+    let mut firsts = outline.inputs.iter().map(|i| (i.dims.first().filter(|_| fixed(i)), i));
+    if let Some((first, one)) = firsts.next()
+        && let Some((_, other)) = firsts.find(|(f, _)| *f != first)
+    {
+        return Err(Error::input(
+            "the model",
+            format!("mixes batches: it takes {one} and {other}"),
+        )
+        .remedy("every input needs the batch as its first axis; export the model that way"));
+    }
+    if let Some(input) = outline.inputs.iter().find(|i| i.dims.is_empty()) {
+        return Err(Error::input(format!("input `{}`", input.name), "has no batch axis")
+            .remedy("every input needs the batch as its first axis; export the model that way"));
+    }
+    Ok(())
 }
 
 /// Whether the samples can be fed to the model: names, element types, fixed axes.

@@ -211,6 +211,8 @@ fn flags_that_cannot_be_meant() {
         (vec!["--batch", "8", "--concurrency", "2"], "never fill"),
         (vec!["--duration", "-1"], "duration"),
         (vec!["--resume", "20200101"], "20200101"),
+        (vec!["--batch", "4000000000"], "65536"),
+        (vec!["--concurrency", "4000000000"], "65536"),
     ] {
         let ran = sandbox.run(&[&["run", &model][..], &args].concat());
         assert_eq!(ran.code, Some(1), "{args:?}: {}", ran.stderr);
@@ -234,4 +236,16 @@ fn a_reports_folder_that_cannot_be_written() {
         .output()
         .unwrap();
     super::sandbox::Ran::from(output).assert_error(&["file/reports"]);
+}
+
+#[test]
+fn inputs_that_are_too_large_or_have_no_common_batch() {
+    let sandbox = Sandbox::new();
+    sandbox.write("free.onnx", relu(&[-1, -1]));
+    let ran = sandbox.run(&["run", "free.onnx", "--dim", "free1=30000000"]);
+    ran.assert_error(&["`x`", "too large"]);
+    sandbox.write("scalar.onnx", relu(&[]));
+    sandbox.run(&["run", "scalar.onnx"]).assert_error(&["`x`", "no batch axis"]);
+    sandbox.write("up.toml", MINIMAL.replace("relu.onnx", "pypi:magika==1.0.3!../x"));
+    sandbox.run(&["run", "up.toml"]).assert_error(&["outside the package"]);
 }

@@ -24,7 +24,7 @@ fn figures_are_exact_on_a_virtual_clock() {
     assert_eq!(row(3), (2.0, 2000.0));
     for record in records.as_array().unwrap() {
         assert_eq!(record["verdict"]["valid"], true, "{record}");
-        assert_eq!(record["provenance"], "measured");
+        assert_eq!(record["provenance"], "mock", "nothing scripted passes for measured");
         assert_eq!(record["load"]["outputs_differing"], 0);
         assert!(record["load"]["outputs_checked"].as_u64().unwrap() >= 4);
     }
@@ -154,4 +154,95 @@ fn a_budget_shortens_the_windows() {
     let ran = sandbox.run(&["run", "relu.onnx", "--budget", "1s"]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("the time budget was used up"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_window_begins_when_the_load_is_steady() {
+    let sandbox = Sandbox::new();
+    let load = "scenarios = [{ closed = { concurrency = 16 } }]";
+    let workload = sandbox.mock_workload("latency_us=500000", load);
+    let ran = sandbox.run(&["run", workload.to_str().unwrap(), "--format", "json"]);
+    let record = ran.assert_fine().json()["records"][0].clone();
+    // Sixteen clients, half a second each: whoever meets the full queue waits eight seconds.
+    assert_eq!(record["latency_ms"]["p50"]["value"], 8000.0);
+    assert_eq!(record["verdict"]["valid"], true, "{}", record["verdict"]);
+}
+
+#[test]
+fn live_workers_take_turns_and_their_ratio_is_exact() {
+    use infermark::load::{Batching, Scenario};
+    use infermark::measure::{
+        BurstPlan, Command, PrepareSpec, Worker, WorkerCommand, alternate, log_ratio_of_medians,
+    };
+    use infermark::units::{Bytes, Nanos};
+    use infermark::variant::{Optimization, Recipe, Variant};
+
+    let sandbox = Sandbox::new();
+    let workload = sandbox.mock_workload("latency_us=1000", "");
+    sandbox.run(&["run", workload.to_str().unwrap(), "--dry-run"]).assert_fine();
+    let data = std::fs::read_dir(super::sandbox::cache().join("infermark/data")).unwrap();
+    let data = data.map(|e| e.unwrap().path()).find(|p| p.to_string_lossy().contains("/relu-"));
+    let command = WorkerCommand {
+        program: assert_cmd::cargo::cargo_bin!("infermark").to_owned(),
+        args: vec!["worker".into()],
+    };
+    let patience = Nanos::from_secs(30);
+    let mut workers: Vec<Worker> = ["mock:latency_us=1000", "mock:latency_us=1100"]
+        .into_iter()
+        .map(|backend| {
+            let mut worker = Worker::start(&command, backend, std::sync::Arc::default()).unwrap();
+            let spec = PrepareSpec {
+                variant: Variant {
+                    name: "relu".into(),
+                    recipe: Recipe::AsGiven,
+                    path: sandbox.path("relu.onnx"),
+                    sha256: String::new(),
+                    size: Bytes(0),
+                },
+                backend: backend.parse().unwrap(),
+                options: infermark::backend::PrepareOptions {
+                    threads: 1,
+                    optimization: Optimization::All,
+                    spinning: false,
+                    library: None,
+                    weights: Bytes(0),
+                },
+                sessions: 1,
+                batching: Batching::Fixed(2),
+                scenario: Scenario::Single,
+                data: data.clone().unwrap(),
+                seed: 1,
+            };
+            worker.ask(&Command::Prepare(Box::new(spec)), patience).unwrap();
+            worker.ask(&Command::Warm { duration: Nanos(0) }, patience).unwrap();
+            worker
+        })
+        .collect();
+    let plan = BurstPlan { rounds: 9, batches: 3, batch_size: 2, samples: 5, seed: 7, patience };
+    let bursts = alternate(&mut workers, plan).unwrap();
+    assert!(bursts.iter().all(|b| b.len() == 9 && b.iter().all(|burst| burst.len() == 6)));
+    // Both ran the same samples in the same rounds.
+    let samples =
+        |worker: usize| -> Vec<u32> { bursts[worker].iter().flatten().map(|o| o.sample).collect() };
+    assert_eq!(samples(0), samples(1));
+    assert_eq!(samples(0)[..7], [0, 1, 2, 3, 4, 0, 1]);
+    let ratio = log_ratio_of_medians(&bursts[0], &bursts[1]).unwrap().exp();
+    assert!((ratio - 1.1).abs() < 1e-12, "{ratio}");
+    for worker in workers {
+        worker.quit().unwrap();
+    }
+}
+
+#[test]
+fn strangers_in_the_reports_folder_disturb_nobody() {
+    let sandbox = Sandbox::new();
+    let workload = sandbox.mock_workload("latency_us=1000", "scenarios = [\"single\"]");
+    sandbox.run(&["run", workload.to_str().unwrap()]).assert_fine();
+    sandbox.write("reports/NOTES.txt", "mine");
+    std::fs::create_dir(sandbox.path("reports/broken")).unwrap();
+    sandbox.write("reports/broken/records.jsonl", "no record\n");
+    let list = sandbox.run(&["runs", "list", "--format", "json"]);
+    assert_eq!(list.assert_fine().json()["runs"].as_array().unwrap().len(), 1);
+    assert!(list.stderr.contains("warning: ") && list.stderr.contains("broken"));
+    sandbox.run(&["runs", "show", "latest"]).assert_fine();
 }

@@ -136,13 +136,46 @@ fn a_crashed_worker_is_an_outcome() {
 }
 
 #[test]
-fn a_session_that_errs_has_no_latency() {
+fn one_failed_request_makes_a_case_invalid_and_keeps_its_observations() {
     let sandbox = Sandbox::new();
     let workload = sandbox.mock_workload("latency_us=1000,fail_at=50", "scenarios = [\"single\"]");
-    let ran = sandbox.run(&["run", workload.to_str().unwrap()]);
-    assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.contains("scripted failure at batch 50"), "{}", ran.stderr);
-    assert_eq!(sandbox.records()[0]["latency_ms"], serde_json::json!({}));
+    let ran = sandbox.run(&["run", workload.to_str().unwrap(), "--strict"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    let record = sandbox.records()[0].clone();
+    let reason = record["verdict"]["reasons"][0].as_str().unwrap();
+    assert!(reason.starts_with("errors: 1 requests ended in an error"), "{reason}");
+    assert!(reason.contains("scripted failure at batch 50"), "{reason}");
+    assert!(record["latency_ms"]["p50"]["value"].is_number());
+    let path = sandbox.runs()[0].join(record["observations"]["path"].as_str().unwrap());
+    let observations = infermark::store::read_observations(&path).unwrap();
+    let failed = observations.iter().filter(|o| o.outcome == infermark::load::Outcome::Error);
+    assert_eq!(failed.count(), 1);
+}
+
+#[test]
+fn a_run_interrupted_before_its_first_record_can_be_resumed() {
+    let sandbox = Sandbox::new();
+    let workload = real_workload(&sandbox, 1.0);
+    let child = start(&sandbox, &["run", &workload]);
+    wait_for(|| worker_of(child.id()));
+    signal(child.id(), Signal::TERM);
+    let ran = end(child);
+    ran.assert_error(&["interrupted", "0 finished cases", "--resume"]);
+    let id = sandbox.runs()[0].file_name().unwrap().to_str().unwrap().to_owned();
+    sandbox.run(&["run", &workload, "--resume", &id]).assert_fine();
+    assert_eq!(sandbox.records().len(), 3);
+}
+
+#[test]
+fn a_run_never_mixes_two_workloads() {
+    let sandbox = Sandbox::new();
+    let workload = sandbox.mock_workload("latency_us=1000", "");
+    let path = workload.to_str().unwrap();
+    sandbox.run(&["run", path]).assert_fine();
+    let ran = sandbox.run(&["run", path, "--resume", "latest", "--duration", "2"]);
+    ran.assert_error(&["--resume", "another workload", "new run"]);
+    sandbox.run(&["run", "relu.onnx", "--resume", "latest"]).assert_error(&["another workload"]);
+    assert_eq!(sandbox.records().len(), 2);
 }
 
 #[test]

@@ -25,6 +25,29 @@ pub(crate) fn relu(dims: &[i64]) -> Vec<u8> {
     [varint(1, 8), bytes(7, &graph), bytes(8, &opset)].concat()
 }
 
+/// A model of one `Add` of `x` (f32, [N, 4]) and four weights kept in the file `location`.
+pub(crate) fn external(location: &str) -> Vec<u8> {
+    let entry = [bytes(1, b"location"), bytes(2, location.as_bytes())].concat();
+    let weights =
+        [varint(1, 4), varint(2, 1), bytes(8, b"w"), bytes(13, &entry), varint(14, 1)].concat();
+    let value = |name: &str| {
+        let dims = [bytes(1, &bytes(2, b"n")), bytes(1, &varint(1, 4))].concat();
+        let tensor = [varint(1, 1), bytes(2, &dims)].concat();
+        [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
+    };
+    let node = [bytes(1, b"x"), bytes(1, b"w"), bytes(2, b"y"), bytes(4, b"Add")].concat();
+    let graph = [
+        bytes(1, &node),
+        bytes(2, b"add"),
+        bytes(5, &weights),
+        bytes(11, &value("x")),
+        bytes(12, &value("y")),
+    ]
+    .concat();
+    let opset = [bytes(1, b""), varint(2, 17)].concat();
+    [varint(1, 8), bytes(7, &graph), bytes(8, &opset)].concat()
+}
+
 fn varint(field: u64, value: u64) -> Vec<u8> {
     [raw_varint(field << 3), raw_varint(value)].concat()
 }

@@ -1,6 +1,6 @@
 //! The real ONNX Runtime on real models.
 
-use super::onnx_file::relu;
+use super::onnx_file::{external, relu};
 use super::sandbox::Sandbox;
 
 const MAGIKA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workloads/magika.toml");
@@ -131,4 +131,58 @@ fn threads_follow_the_affinity() {
     let record = ran.assert_fine().json()["records"][0].clone();
     assert_eq!(record["effective_cpus"]["count"], 1);
     assert_eq!(record["threads_used"], 1);
+}
+
+#[test]
+fn nothing_is_reported_to_anyone() {
+    let sandbox = Sandbox::new();
+    sandbox.write("relu.onnx", relu(&[-1, 4]));
+    let args = ["run", "relu.onnx", "--concurrency", "1", "--duration", "2", "--attempts", "1"];
+    // One run fetches the library, the next one has a cache of its own to look at.
+    let first = sandbox.run(&args);
+    let line = first.assert_fine().stderr.lines().find(|l| l.contains("ONNX Runtime: ")).unwrap();
+    let library = line.trim().trim_start_matches("ONNX Runtime: ").split(" (").next().unwrap();
+    let output = sandbox
+        .command(&args)
+        .env("XDG_CACHE_HOME", sandbox.path("cache"))
+        .env("ORT_DYLIB_PATH", library)
+        .output()
+        .unwrap();
+    super::sandbox::Ran::from(output).assert_fine();
+    let folders: Vec<_> = std::fs::read_dir(sandbox.path("cache"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(folders, ["infermark"], "ONNX Runtime's telemetry keeps files in the cache folder");
+}
+
+#[test]
+fn weights_beside_the_model_are_part_of_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("ext.onnx", external("ext.bin"));
+    let args = ["run", "ext.onnx", "--concurrency", "1", "--duration", "0.2", "--attempts", "1"];
+    sandbox.run(&args).assert_error(&["ext.bin", "is missing"]);
+    let id = |weights: [f32; 4]| {
+        let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
+        sandbox.write("ext.bin", bytes);
+        let dry = sandbox.run(&["run", "ext.onnx", "--dry-run", "--format", "json"]);
+        dry.assert_fine().json()["cases"][0]["id"].clone()
+    };
+    let first = id([1.0, 2.0, 3.0, 4.0]);
+    assert_ne!(first, id([1.0, 2.0, 3.0, 5.0]), "other weights are another variant");
+    sandbox.run(&args).assert_fine();
+    let model = std::fs::metadata(sandbox.path("ext.onnx")).unwrap().len();
+    assert_eq!(sandbox.records()[0]["size_bytes"], model + 16);
+    sandbox.write("out.onnx", external("../ext.bin"));
+    sandbox.run(&["run", "out.onnx"]).assert_error(&["../ext.bin", "own folder"]);
+}
+
+#[test]
+fn a_kept_workload_overwrites_nothing() {
+    let sandbox = Sandbox::new();
+    let model = relu(&[-1, 4]);
+    sandbox.write("relu.onnx", &model);
+    let ran = sandbox.run(&["run", "relu.onnx", "--dry-run", "--save-workload", "relu.onnx"]);
+    ran.assert_error(&["relu.onnx", "not overwritten"]);
+    assert_eq!(std::fs::read(sandbox.path("relu.onnx")).unwrap(), model);
 }

@@ -3,6 +3,7 @@
 mod ep;
 mod profile;
 mod session;
+mod version;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -53,15 +54,13 @@ impl Backend for OrtBackend {
     fn prepare(&self, variant: &Variant, options: &PrepareOptions) -> Result<Box<dyn Prepared>> {
         let (environment, runtime) = environment(options)?;
         let clock = RealClock::start();
-        let model = std::fs::read(&variant.path)
-            .map_err(|e| Error::io(&variant.path, "read the model", &e))?;
+        read_once(&variant.path)?;
         let load = clock.now();
         let loader = Loader {
             environment,
             provider: self.provider,
             options: options.clone(),
             path: variant.path.clone(),
-            model,
         };
         let session = loader.build(None)?;
         let compile = clock.now() - load;
@@ -83,7 +82,6 @@ struct Loader {
     provider: Provider,
     options: PrepareOptions,
     path: PathBuf,
-    model: Vec<u8>,
 }
 
 impl Loader {
@@ -96,19 +94,12 @@ impl Loader {
             Optimization::All => GraphOptimizationLevel::All,
         };
         let configure = || -> ort::Result<SessionBuilder> {
-            let mut builder = SessionBuilder::new(self.environment)?
+            let builder = SessionBuilder::new(self.environment)?
                 .with_optimization_level(level)?
                 .with_intra_threads(self.options.threads)?
                 .with_inter_threads(1)?
                 .with_intra_op_spinning(self.options.spinning)?
                 .with_inter_op_spinning(false)?;
-            if let Some(folder) = self.path.parent() {
-                // Where weights kept outside the model file are looked for.
-                builder = builder.with_config_entry(
-                    "session.model_external_initializers_file_folder_path",
-                    folder.to_string_lossy(),
-                )?;
-            }
             match profile {
                 Some(prefix) => Ok(builder.with_profiling(prefix)?),
                 None => Ok(builder),
@@ -116,7 +107,7 @@ impl Loader {
         };
         let mut builder = configure().map_err(|e| internal(&e))?;
         self.provider.register(&mut builder, self.options.threads)?;
-        builder.commit_from_memory(&self.model).map_err(|e| {
+        builder.commit_from_file(&self.path).map_err(|e| {
             Error::input(
                 self.path.display(),
                 format!("ONNX Runtime cannot load the model: {}", one_line(e.message())),
@@ -124,6 +115,14 @@ impl Loader {
             .remedy("check that it is complete, and that this ONNX Runtime knows its opset")
         })
     }
+}
+
+/// Reads a file from beginning to end without keeping it: what loading costs before the engine
+/// sees the first byte. The engine then reads it from the page cache.
+fn read_once(path: &Path) -> Result<()> {
+    let fail = |e: std::io::Error| Error::io(path, "read the model", &e);
+    let mut file = std::fs::File::open(path).map_err(fail)?;
+    std::io::copy(&mut file, &mut std::io::sink()).map(drop).map_err(fail)
 }
 
 struct OrtPrepared {
@@ -146,8 +145,10 @@ impl Prepared for OrtPrepared {
     }
 
     fn inspect(&self, sample: &Tensors) -> Result<Option<Vec<OpRow>>> {
-        let folder = tempfile::tempdir()
-            .map_err(|e| Error::environment("profiling", format!("no temporary folder: {e}")))?;
+        let folder = tempfile::tempdir().map_err(|e| {
+            Error::environment("profiling", format!("no temporary folder: {e}"))
+                .remedy("set TMPDIR to a folder that can be written")
+        })?;
         let native = self.loader.build(Some(&folder.path().join("profile")))?;
         let mut session = OrtSession::new(native);
         // The first run also allocates; the second one is what serving looks like.
@@ -192,21 +193,11 @@ fn environment(options: &PrepareOptions) -> Result<(&'static Environment, Runtim
     }
     let runtime = RuntimeInfo {
         name: "onnxruntime".to_owned(),
-        version: version(path),
+        version: version::of_library(path)?,
         path: Some(path.clone()),
         sha256: Some(sha256.clone()),
     };
     Ok((environment, runtime))
-}
-
-/// The version in the library's file name (`libonnxruntime.so.1.31.1`), which ONNX Runtime's
-/// packages keep; for a library under another name, what it says of its own build.
-fn version(path: &Path) -> String {
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let name = real.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_end_matches(".dylib");
-    let is_version = digits.contains('.') && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
-    if is_version { digits.to_owned() } else { one_line(ort::info()) }
 }
 
 fn internal(error: &ort::Error) -> Error {

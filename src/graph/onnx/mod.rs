@@ -2,7 +2,7 @@
 
 mod pb;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -51,8 +51,8 @@ pub struct Outline {
     pub nodes: usize,
     /// Bytes of all weights in their stored types, external ones included.
     pub weights: Bytes,
-    /// Whether weights lie in files beside the model.
-    pub external_data: bool,
+    /// Names of the files beside the model that hold weights.
+    pub external_files: BTreeSet<String>,
 }
 
 impl Outline {
@@ -107,7 +107,13 @@ impl Outline {
             outputs: graph.output.iter().map(|v| v.name.clone()).collect(),
             nodes: graph.node.len(),
             weights: Bytes(weights),
-            external_data: graph.initializer.iter().any(|t| t.data_location == pb::EXTERNAL),
+            external_files: graph
+                .initializer
+                .iter()
+                .filter(|t| t.data_location == pb::EXTERNAL)
+                .flat_map(|t| t.external_data.iter().filter(|e| e.key == "location"))
+                .map(|e| e.value.clone())
+                .collect(),
         })
     }
 }
