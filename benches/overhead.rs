@@ -13,7 +13,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use infermark::load::{self, Batching, Engine, SampleOrder, Scenario, Served, Stop, Target};
 use infermark::measure::{NullSession, SessionTarget};
 use infermark::stats;
-use infermark::store::{self, RunDir};
+use infermark::store::{self, Manifest, RunDir};
 use infermark::units::RealClock;
 
 const REQUESTS: u32 = 20_000;
@@ -75,11 +75,17 @@ fn writing(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let record: store::Record =
         serde_json::from_str(include_str!("record.json")).expect("a record of this schema");
+    let manifest = Manifest {
+        schema_version: store::SCHEMA_VERSION,
+        started_at: String::new(),
+        model: String::new(),
+        conditions: String::new(),
+    };
     let mut group = c.benchmark_group("writing");
     group.sample_size(20);
     group.bench_function("a record, appended and synced", |b| {
         b.iter_batched(
-            || RunDir::create(folder.path(), "bench", "").expect("a run's folder"),
+            || RunDir::create(folder.path(), "bench", &manifest, "").expect("a run's folder"),
             |run| run.append(&record).expect("an appended record"),
             BatchSize::SmallInput,
         );

@@ -19,7 +19,7 @@ use crate::load::{Batching, Scenario};
 use crate::measure::{self, RunOptions, RunOutcome, WorkerCommand};
 use crate::report::{Csv, Markdown, Report, ReportModel};
 use crate::settings::Settings;
-use crate::store::{RunDir, SCHEMA_VERSION};
+use crate::store::{Manifest, RunDir, SCHEMA_VERSION};
 use crate::units::{Nanos, wall_clock};
 use crate::variant::{BackendId, Engine};
 use crate::workload::{
@@ -132,14 +132,20 @@ fn measure(
     } else {
         None
     };
-    let text = resolved.workload.to_toml()?;
-    let run_dir = match &args.resume {
-        Some(name) => {
-            let run_dir = RunDir::find(&settings.reports, name)?;
-            run_dir.check_workload(&text)?;
-            run_dir
-        }
-        None => RunDir::create(&settings.reports, &new_run_id(&resolved.workload.name), &text)?,
+    let manifest = Manifest {
+        schema_version: SCHEMA_VERSION,
+        started_at: measure::timestamp(),
+        model: resolved.workload.name.clone(),
+        conditions: resolved.conditions()?,
+    };
+    let run_dir = if let Some(name) = &args.resume {
+        let run_dir = RunDir::find(&settings.reports, name)?;
+        run_dir.check(&manifest)?;
+        run_dir
+    } else {
+        let id = new_run_id(&resolved.workload.name);
+        let text = resolved.workload.to_toml()?;
+        RunDir::create(&settings.reports, &id, &manifest, &text)?
     };
     let _lock = run_dir.lock()?;
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -350,8 +356,17 @@ fn save_workload(path: &Path, resolved: &Resolved, base: &Path) -> Result<()> {
     if let Some(files) = &mut saved.data.files {
         absolute(&mut files.classes.source);
     }
-    saved.data.sha256 = Some(resolved.data.sha256.clone());
+    // Generated data follow from the seed and the sizes, which a user may well edit.
+    if !resolved.data.generated {
+        saved.data.sha256 = Some(resolved.data.sha256.clone());
+    }
+    if resolved.outline.external_files.is_empty() {
+        saved.model.sha256 = Some(resolved.variants[0].sha256.clone());
+    }
     let text = format!("# docs/workloads.md lists every key.\n\n{}", saved.to_toml()?);
+    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(()); // The same command was given before, and goes on with --resume now.
+    }
     let mut file = std::fs::File::create_new(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => {
             Error::input(path.display(), "is there already and is not overwritten")

@@ -35,6 +35,8 @@ pub enum Stop {
         duration: Nanos,
         /// Batches to run even if the window is over.
         min_batches: u32,
+        /// Whether the ramp is left out; a warm-up keeps it.
+        skip_ramp: bool,
     },
 }
 
@@ -67,7 +69,7 @@ pub fn drive(
 ) -> Served {
     let mut log = Log::new(clock.now(), stop);
     engine.start(log.window.start);
-    if let Stop::After { .. } = stop {
+    if let Stop::After { skip_ramp: true, .. } = stop {
         log.ramp = engine.issued();
     }
     match targets {
@@ -160,7 +162,8 @@ impl Log {
         outcome: Outcome,
         now: Nanos,
     ) {
-        if self.ramp > 0 {
+        // An error counts wherever it happens.
+        if self.ramp > 0 && outcome == Outcome::Ok {
             self.ramp = self.ramp.saturating_sub(dispatch.requests.len() as u64);
             self.window = Window { start: done, end: done };
             engine.complete(dispatch, done, now);
@@ -183,7 +186,7 @@ impl Log {
             self.window.end = done;
             let over = match self.stop {
                 Stop::Batches(n) => self.batches >= n,
-                Stop::After { duration, min_batches } => {
+                Stop::After { duration, min_batches, .. } => {
                     done - self.window.start >= duration && self.batches >= min_batches
                 }
             };
@@ -227,7 +230,7 @@ mod tests {
         let engine =
             Engine::new(Scenario::Closed { concurrency: 4 }, Batching::Fixed(1), 1, order());
         let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(TenMicros(&clock))];
-        let stop = Stop::After { duration: Nanos(100_000), min_batches: 1 };
+        let stop = Stop::After { duration: Nanos(100_000), min_batches: 1, skip_ramp: true };
         let served = drive(engine, &mut targets, &clock, stop);
         // The first four met an empty queue and are not recorded.
         assert_eq!(served.window.start, Nanos(40_000));
@@ -241,7 +244,7 @@ mod tests {
         let engine =
             Engine::new(Scenario::Closed { concurrency: 7 }, Batching::Fixed(2), 1, order());
         let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(TenMicros(&clock))];
-        let stop = Stop::After { duration: Nanos(95_000), min_batches: 1 };
+        let stop = Stop::After { duration: Nanos(95_000), min_batches: 1, skip_ramp: true };
         let served = drive(engine, &mut targets, &clock, stop);
         // Four batches of ramp carry the first seven requests; ten more fill the window; what is
         // outstanding then, and one request to fill the last batch, are drained after it.

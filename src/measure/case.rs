@@ -71,7 +71,10 @@ impl Bench<'_> {
     ) -> Result<Measured> {
         let workload = &self.resolved.workload;
         let variant = &self.resolved.variants[case.variant];
-        let patience = Nanos::from(std::time::Duration::from_secs_f64(workload.load.timeout_s));
+        let silence = Nanos::from(std::time::Duration::from_secs_f64(workload.load.timeout_s));
+        // Ramp and drain of many clients are silent too, however healthy the model.
+        let queued = case.scenario.outstanding(case.batching) / case.batching.size().max(1);
+        let patience = Nanos(silence.0.saturating_mul(1 + u64::from(queued / 16)));
         let name = format!("case {} ({})", case.id, case.label(&variant.name));
 
         phase("load and compile");
@@ -315,7 +318,8 @@ fn reasons(summary: &Summary, loaded: &Loaded, telemetry: Telemetry) -> Vec<Stri
         outputs_checked: loaded.outputs_checked,
         outputs_differing: loaded.outputs_differing,
     });
-    if let (Some(first), Some(reason)) = (&loaded.first_error, reasons.first_mut()) {
+    let errors = reasons.iter_mut().find(|reason| reason.starts_with("errors: "));
+    if let (Some(first), Some(reason)) = (&loaded.first_error, errors) {
         reason.push_str(&format!("; the first one: {first}"));
     }
     reasons

@@ -12,7 +12,7 @@ mod worker;
 pub use host::{Worker, WorkerCommand};
 pub use protocol::{Burst, Command, Event, Loaded, PrepareSpec, WINDOW_ROWS, from_rows, to_rows};
 pub use rounds::{BurstPlan, alternate, log_ratio_of_medians};
-pub use run::{Observer, RunOptions, RunOutcome, estimate, run};
+pub use run::{Observer, RunOptions, RunOutcome, estimate, run, timestamp};
 pub use target::{NullSession, SessionTarget};
 pub use validity::{Evidence, RULES, Rule, is_worth_another_attempt, judge};
 pub use worker::serve;

@@ -135,7 +135,7 @@ pub enum Event {
 /// What came with a window besides its observations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Loaded {
-    /// First request issued.
+    /// The load was steady from here on.
     pub start: Nanos,
     /// Last request issued.
     pub end: Nanos,

@@ -254,7 +254,6 @@ impl<'a> Pass<'a> {
         self.done.values().find(|r| {
             r.sha256.variant == variant.sha256
                 && r.sha256.data == resolved.data.sha256
-                && r.sha256.workload == resolved.workload_sha256
                 && (r.sha256.runtime.is_none() || r.sha256.runtime.as_ref() == runtime)
                 && r.case.backend == backend
                 && r.case.threads == case.threads.to_string()
@@ -358,7 +357,7 @@ impl<'a> Pass<'a> {
 }
 
 /// Now, RFC 3339 UTC to the second.
-fn timestamp() -> String {
+pub fn timestamp() -> String {
     jiff::Timestamp::try_from(wall_clock())
         .map(|t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
         .unwrap_or_default()

@@ -178,7 +178,7 @@ impl Ready {
             }
         }
         let min_batches = LEAST_WARM_BATCHES * u32::from(self.spec.sessions);
-        let (served, targets) = self.drive(Stop::After { duration, min_batches });
+        let (served, targets) = self.drive(Stop::After { duration, min_batches, skip_ramp: false });
         if let Some(error) = targets.into_iter().find_map(|t| t.first_error) {
             return Err(error);
         }
@@ -209,7 +209,7 @@ impl Ready {
     fn load(&mut self, duration: Nanos, min_batches: u32) -> Result<Event> {
         let clock = RealClock::start();
         let (pressure, used) = (Pressure::now(), process_use());
-        let (served, targets) = self.drive(Stop::After { duration, min_batches });
+        let (served, targets) = self.drive(Stop::After { duration, min_batches, skip_ramp: true });
         let (pressure, counted) = (Pressure::now().since(pressure), clock.now());
         let used_after = process_use();
         let mut loaded = Loaded {

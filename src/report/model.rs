@@ -51,13 +51,14 @@ impl ReportModel {
             columns.push("accuracy");
         }
         columns.push("verdict");
-        let rows = records.iter().map(|r| row(r, &varying, has_quality)).collect();
+        let rows: Vec<Vec<String>> =
+            records.iter().map(|r| row(r, &varying, has_quality)).collect();
         Self {
             title,
             columns,
-            rows,
             facts: facts(records),
-            notes: notes(records),
+            notes: notes(records, &rows),
+            rows,
             records: records.to_vec(),
         }
     }
@@ -216,7 +217,7 @@ fn facts(records: &[Record]) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn notes(records: &[Record]) -> Vec<String> {
+fn notes(records: &[Record], rows: &[Vec<String>]) -> Vec<String> {
     let mut notes = Vec::new();
     for record in records {
         let at = format!(
@@ -249,7 +250,7 @@ fn notes(records: &[Record]) -> Vec<String> {
         }
         if record.process > 0 {
             notes.push(format!(
-                "{at}: attempt {}; earlier ones were disturbed and are in the records",
+                "{at}: process {} of the case; earlier ones are in the records",
                 record.process + 1
             ));
         }
@@ -257,10 +258,6 @@ fn notes(records: &[Record]) -> Vec<String> {
             notes.push(format!("FAILS its quality gate: {at}"));
         }
     }
-    let percentiles = records.iter().flat_map(|r| r.latency_ms.iter());
-    let open = percentiles
-        .filter(|(name, _)| ["p50", "p95", "p99"].contains(&name.as_str()))
-        .any(|(_, interval)| interval.is_some_and(|i| i.high.is_none()));
     if records.iter().any(|r| r.failure.is_none()) {
         notes.push("measured; ± is half the 95 % interval within one process, fresh processes differ by more"
                 .to_owned());
@@ -270,7 +267,7 @@ fn notes(records: &[Record]) -> Vec<String> {
     if shown.any(|p| p.is_none_or(Option::is_none)) {
         notes.push(format!("{NONE} too few requests for this percentile"));
     }
-    if open {
+    if rows.iter().flatten().any(|cell| cell.starts_with('~')) {
         notes.push("~ too few independent batches for a useful interval".to_owned());
     }
     notes

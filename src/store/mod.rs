@@ -13,5 +13,5 @@ pub use record::{
     CaseRecord, CpuLimit, Hashes, LoadRecord, MemoryBytes, OpRow, ProviderShare, Record,
     SCHEMA_VERSION, Telemetry, TimingMs, Verdict,
 };
-pub use run_dir::{RunDir, RunInfo, list_runs};
+pub use run_dir::{Manifest, RunDir, RunInfo, list_runs};
 pub use summary::{Summary, Throughput, summarise};

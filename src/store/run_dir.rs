@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 const RECORDS: &str = "records.jsonl";
 const WORKLOAD: &str = "workload.toml";
+const MANIFEST: &str = "run.json";
 
 /// The folder of one run.
 #[derive(Debug, Clone)]
@@ -16,12 +17,25 @@ pub struct RunDir {
     path: PathBuf,
 }
 
+/// What is known of a run when it begins.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Manifest {
+    /// Version of the schema of records.
+    pub schema_version: u32,
+    /// When it began, RFC 3339 UTC.
+    pub started_at: String,
+    /// Name of the workload's model.
+    pub model: String,
+    /// Hash of what all its cases share: model, data, windows, seed, quality, engine options.
+    pub conditions: String,
+}
+
 /// What `runs list` shows of a run.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct RunInfo {
     /// Its id, the folder's name.
     pub run_id: String,
-    /// When its first case started.
+    /// When it began.
     pub started_at: String,
     /// Name of the workload's model.
     pub model: String,
@@ -34,33 +48,47 @@ pub struct RunInfo {
 }
 
 impl RunDir {
-    /// Makes the folder of a new run below `reports`, with a copy of the workload it measures.
-    pub fn create(reports: &Path, run_id: &str, workload: &str) -> Result<Self> {
-        let path = reports.join(run_id);
+    /// Makes the folder of a new run below `reports`, with its manifest and a copy of the workload.
+    pub fn create(reports: &Path, id: &str, manifest: &Manifest, workload: &str) -> Result<Self> {
+        let path = reports.join(id);
         std::fs::create_dir_all(&path)
             .map_err(|e| Error::io(&path, "create the run's folder", &e))?;
-        let file = path.join(WORKLOAD);
-        std::fs::write(&file, workload).map_err(|e| Error::io(&file, "write", &e))?;
+        let json = serde_json::to_string(manifest).map_err(|e| Error::internal("run", e))?;
+        for (name, text) in [(MANIFEST, json.as_str()), (WORKLOAD, workload)] {
+            let file = path.join(name);
+            std::fs::write(&file, text).map_err(|e| Error::io(&file, "write", &e))?;
+        }
         Ok(Self { path })
     }
 
-    /// Whether `workload` is what the run measures: a run never mixes two.
-    pub fn check_workload(&self, workload: &str) -> Result<()> {
-        let file = self.path.join(WORKLOAD);
-        let own = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, "read", &e))?;
-        if own == workload {
+    /// Refuses to go on with other conditions than the run's own: a run never mixes two models,
+    /// data sets or ways to measure.
+    pub fn check(&self, manifest: &Manifest) -> Result<()> {
+        if self.manifest()?.conditions == manifest.conditions {
             return Ok(());
         }
-        Err(Error::input(format!("--resume {}", self.id()), "the run measures another workload")
-            .remedy(format!(
-                "give the command that started it ({} shows its workload), or start a new run",
-                file.display()
-            )))
+        Err(Error::input(
+            format!("--resume {}", self.id()),
+            "the run has another model, other data, or other windows, seeds or quality",
+        )
+        .remedy(format!(
+            "give the command that started it ({} shows its workload), or start a new run",
+            self.path.join(WORKLOAD).display()
+        )))
+    }
+
+    fn manifest(&self) -> Result<Manifest> {
+        let file = self.path.join(MANIFEST);
+        let text = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, "read", &e))?;
+        serde_json::from_str(&text).map_err(|e| {
+            Error::input(file.display(), format!("is no manifest of a run: {e}"))
+                .remedy("was it edited? Start a new run")
+        })
     }
 
     /// Keeps other processes out of the run until the handle is dropped.
     pub fn lock(&self) -> Result<File> {
-        let path = self.path.join(WORKLOAD);
+        let path = self.path.join(MANIFEST);
         let file = File::open(&path).map_err(|e| Error::io(&path, "open", &e))?;
         file.try_lock().map_err(|_| {
             Error::environment(self.path.display(), "another infermark is measuring in this run")
@@ -83,7 +111,7 @@ impl RunDir {
         }
         [reports.join(name), PathBuf::from(name)]
             .into_iter()
-            .find(|path| path.join(RECORDS).is_file() || path.join(WORKLOAD).is_file())
+            .find(|path| path.join(RECORDS).is_file() || path.join(MANIFEST).is_file())
             .map(|path| Self { path: path.canonicalize().unwrap_or(path) })
             .ok_or_else(|| {
                 Error::input(format!("run `{name}`"), "is neither an id nor a folder of a run")
@@ -185,8 +213,8 @@ fn end_of_last_line(file: &mut File) -> std::io::Result<u64> {
     Ok(end)
 }
 
-/// The runs below `reports`, oldest first, and why others could not be read. A folder without
-/// records, and anything that is no folder, is no run.
+/// The runs below `reports`, oldest first, and why others could not be read. A folder with
+/// neither records nor manifest is no run.
 pub fn list_runs(reports: &Path) -> Result<(Vec<RunInfo>, Vec<Error>)> {
     let entries = match std::fs::read_dir(reports) {
         Ok(entries) => entries,
@@ -207,14 +235,19 @@ pub fn list_runs(reports: &Path) -> Result<(Vec<RunInfo>, Vec<Error>)> {
                 continue;
             }
         };
-        let Some(first) = records.first() else { continue };
+        // A folder without a manifest is a run all the same if it holds records.
+        let (started_at, model) = match (run.manifest(), records.first()) {
+            (Ok(manifest), _) => (manifest.started_at, manifest.model),
+            (Err(_), Some(first)) => (first.started_at.clone(), first.case.model.clone()),
+            (Err(_), None) => continue,
+        };
         let mut hardware: Vec<String> = records.iter().map(|r| r.hardware_class.clone()).collect();
         hardware.sort();
         hardware.dedup();
         runs.push(RunInfo {
             run_id: run.id(),
-            started_at: first.started_at.clone(),
-            model: first.case.model.clone(),
+            started_at,
+            model,
             records: records.len(),
             valid: records.iter().filter(|r| r.verdict.valid).count(),
             hardware,

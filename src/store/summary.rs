@@ -50,7 +50,8 @@ pub struct Summary {
     pub latency_at_lag: Nanos,
 }
 
-/// Computes the figures of `observations`, in order of completion, issued within `window`.
+/// Computes the figures of `observations`, in order of completion, of the load in `window`; those
+/// drained after it count for latency and not for throughput.
 ///
 /// A percentile's value is the order statistic over all answered requests; its interval counts
 /// batches, not requests, and fewer of them where latencies of neighbouring batches hang together.

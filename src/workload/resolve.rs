@@ -29,6 +29,23 @@ pub struct Resolved {
     pub notes: Vec<String>,
 }
 
+impl Resolved {
+    /// Hash of what all cases of a run must share to stand in one table: model, data, windows,
+    /// seed, quality and engine options. Lists of cases, attempts and time-outs are not among it.
+    pub fn conditions(&self) -> Result<String> {
+        let load = &self.workload.load;
+        let engine = &self.workload.backends;
+        let variants: Vec<&str> = self.variants.iter().map(|v| v.sha256.as_str()).collect();
+        let shared = (
+            (&self.workload.name, variants, &self.data.sha256, &self.workload.quality),
+            (load.duration_s, load.warmup_s, load.seed),
+            (engine.optimization, engine.spinning),
+        );
+        let text = serde_json::to_string(&shared).map_err(|e| Error::internal("workload", e))?;
+        Ok(sha256_bytes(text.as_bytes()))
+    }
+}
+
 /// A data set that is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFacts {

@@ -61,6 +61,9 @@ fn a_model_alone_is_enough_and_its_workload_can_be_kept() {
     let direct = ids(&sandbox.run(&[&args[..], &dry].concat()));
     let kept = ids(&sandbox.run(&[&["run", "kept.toml"][..], &dry].concat()));
     assert_eq!(direct, kept, "the kept workload asks for the same cases");
+    // A run begun with the one goes on with the other, and the kept file can be edited.
+    sandbox.run(&["run", "kept.toml", "--resume", "latest"]).assert_fine();
+    sandbox.run(&["run", "kept.toml", "--dry-run", "--dim", "free2=7"]).assert_fine();
 }
 
 #[test]
