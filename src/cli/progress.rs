@@ -67,7 +67,8 @@ impl Observer for Progress {
 
     fn phase(&mut self, name: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}: {name} ({})", self.label, self.left));
+            // The time left first: a narrow terminal cuts the end off.
+            bar.set_message(format!("{}: {name}, {}", self.left, self.label));
         }
     }
 

@@ -162,12 +162,14 @@ impl Log {
         outcome: Outcome,
         now: Nanos,
     ) {
-        // An error counts wherever it happens.
-        if self.ramp > 0 && outcome == Outcome::Ok {
+        if self.ramp > 0 {
             self.ramp = self.ramp.saturating_sub(dispatch.requests.len() as u64);
             self.window = Window { start: done, end: done };
-            engine.complete(dispatch, done, now);
-            return;
+            // An error counts wherever it happens.
+            if outcome == Outcome::Ok {
+                engine.complete(dispatch, done, now);
+                return;
+            }
         }
         self.batches += 1;
         for request in &dispatch.requests {

@@ -8,7 +8,7 @@ use super::protocol::{Command, Event, Loaded, PrepareSpec};
 use super::validity::{self, Evidence};
 use crate::artifact::Library;
 use crate::backend::{OpRow, PrepareOptions, PreparedFacts};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hardware::{Host, process_use};
 use crate::load::{Observation, Window};
 use crate::quality::{self, QualityFigure};
@@ -114,6 +114,10 @@ impl Bench<'_> {
 
         // What comes after the window may fail without taking its figures along.
         let (extras, late_failure) = self.after_the_window(worker, case, ask, patience, phase);
+        // Ctrl-C is no failure of the case: it is measured again when the run goes on.
+        if let Some(error) = late_failure.as_ref().filter(|e| e.kind() == ErrorKind::Interrupted) {
+            return Err(error.clone());
+        }
         let telemetry = telemetry(&loaded, parent_ticks);
         Ok(Measured {
             reasons: reasons(&summary, &loaded, telemetry),

@@ -108,11 +108,6 @@ impl Worker {
         })
     }
 
-    /// The process's id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends a command and waits for its closing event; observations that came before it are
     /// returned too.
     ///
