@@ -1,5 +1,6 @@
 //! Arguments → settings → call → exit code. One file a subcommand.
 
+mod hardware;
 mod output;
 mod progress;
 mod run;
@@ -32,6 +33,11 @@ enum Command {
         #[command(subcommand)]
         command: runs::Command,
     },
+    /// Say what this machine is, can do, and rewards
+    Hardware(hardware::Args),
+    /// Look at the GPUs and print them as JSON (started by `hardware`)
+    #[command(hide = true)]
+    Gpus,
     /// Serve the worker protocol on standard input and output (started by `run`)
     #[command(hide = true)]
     Worker,
@@ -73,6 +79,8 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Option<Command>) -> Result<Ended> {
     match command {
         Some(Command::Worker) => crate::measure::serve().map(|()| Ended::Fine),
+        Some(Command::Hardware(args)) => hardware::execute(&args).map(|()| Ended::Fine),
+        Some(Command::Gpus) => hardware::print_gpus().map(|()| Ended::Fine),
         Some(Command::Run(args)) => run::execute(&args, &Settings::from_environment()),
         Some(Command::Runs { command }) => {
             runs::execute(&command, &Settings::from_environment()).map(|()| Ended::Fine)

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::root::{Root, count_of_list};
+
 /// CPUs a process may use, and why not more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EffectiveCpus {
-    /// min(affinity, max(1, floor(quota))).
+    /// min(affinity, cpuset, max(1, floor(quota))).
     pub count: usize,
     /// What limits it, in words.
     pub reason: String,
@@ -22,8 +24,10 @@ pub struct EffectiveCpus {
 pub struct Limits {
     /// CPUs of the machine.
     pub host: usize,
-    /// CPUs the scheduler may place the process on: its affinity mask, which a cpuset narrows.
+    /// CPUs the scheduler may place the process on; its cpuset narrows them too.
     pub affinity: Option<usize>,
+    /// CPUs of its cpuset.
+    pub cpuset: Option<usize>,
     /// The tightest CPU quota of its cgroups, in CPUs.
     pub quota: Option<f64>,
 }
@@ -31,7 +35,8 @@ pub struct Limits {
 impl Limits {
     /// DESIGN: effective CPUs = min(affinity, cpuset, max(1, floor(quota))).
     pub fn effective(self) -> EffectiveCpus {
-        let allowed = self.affinity.unwrap_or(self.host).max(1);
+        let cpuset = self.cpuset.unwrap_or(self.host);
+        let allowed = self.affinity.unwrap_or(self.host).min(cpuset).max(1);
         let within_quota = self.quota.map(|cpus| {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -46,46 +51,72 @@ impl Limits {
                 count: whole,
                 reason: format!("cgroup CPU quota of {cpus:.2} CPUs, of {allowed} allowed"),
             },
-            _ if allowed < self.host => EffectiveCpus {
-                count: allowed,
-                reason: format!("CPU affinity or cpuset allows {allowed} of {} CPUs", self.host),
-            },
+            _ if allowed < self.host => {
+                let what = if allowed < cpuset { "CPU affinity" } else { "cpuset" };
+                let reason = format!("{what} allows {allowed} of {} CPUs", self.host);
+                EffectiveCpus { count: allowed, reason }
+            }
             _ => EffectiveCpus { count: allowed, reason: "all CPUs of the machine".to_owned() },
+        }
+    }
+
+    /// Of the process whose `/proc/self` lies below `root`.
+    pub fn read(root: &Root) -> Self {
+        let lines_of = |file: &str, prefix: &str| {
+            let text = root.text(file).unwrap_or_default();
+            text.lines().filter(|l| l.starts_with(prefix) && !l.starts_with("cpu ")).count()
+        };
+        let host = [lines_of("/proc/stat", "cpu"), lines_of("/proc/cpuinfo", "processor")];
+        let host = host
+            .into_iter()
+            .find(|n| *n > 0)
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+        let status = root.text("/proc/self/status").unwrap_or_default();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        Self {
+            host,
+            affinity: allowed.and_then(count_of_list),
+            cpuset: cpuset(root),
+            quota: tightest(root, "cpu", quota_in),
         }
     }
 }
 
 /// The CPUs this process may use now.
-pub fn effective_cpus() -> EffectiveCpus {
-    let host = std::fs::read_to_string("/proc/stat").ok().map(|text| {
-        text.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count()
-    });
-    let host = host
-        .filter(|n| *n > 0)
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-    let affinity = affinity();
-    Limits { host, affinity, quota: quota_of_this_process() }.effective()
+pub fn effective_cpus(root: &Root) -> EffectiveCpus {
+    Limits::read(root).effective()
 }
 
-#[cfg(target_os = "linux")]
-fn affinity() -> Option<usize> {
-    let set = rustix::thread::sched_getaffinity(None).ok()?;
-    usize::try_from(set.count()).ok()
+/// The tightest memory limit of this process's cgroups in bytes; `None` without one.
+pub(super) fn memory_limit(root: &Root) -> Option<u64> {
+    // cgroup v1 writes "no limit" as the largest whole number of pages.
+    let unlimited = 1_u64 << 60;
+    tightest(root, "memory", |root, folder| {
+        let of = |file: &str| root.number(folder.join(file));
+        of("memory.max").or_else(|| of("memory.limit_in_bytes")).filter(|n| *n < unlimited)
+    })
 }
 
-#[cfg(not(target_os = "linux"))]
-fn affinity() -> Option<usize> {
-    None
+/// CPUs of the process's cpuset: the effective ones, which its ancestors narrow already.
+fn cpuset(root: &Root) -> Option<usize> {
+    let folder = folders(root, "cpuset").into_iter().next()?;
+    let files = ["cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"];
+    files.iter().find_map(|file| count_of_list(&root.text(folder.join(file))?))
 }
 
-/// The tightest quota of this process's cgroup and its ancestors, in CPUs.
-fn quota_of_this_process() -> Option<f64> {
-    folders_of_this_process().iter().filter_map(|folder| quota_in(folder)).reduce(f64::min)
+/// The smallest of what `read` finds in the process's cgroup of `controller` and its ancestors.
+fn tightest<T: PartialOrd>(
+    root: &Root,
+    controller: &str,
+    read: impl Fn(&Root, &Path) -> Option<T>,
+) -> Option<T> {
+    let found = folders(root, controller).into_iter().filter_map(|folder| read(root, &folder));
+    found.reduce(|a, b| if b < a { b } else { a })
 }
 
 /// The quota written in one cgroup folder (v2 `cpu.max`, v1 `cpu.cfs_*`), in CPUs.
-fn quota_in(folder: &Path) -> Option<f64> {
-    let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
+fn quota_in(root: &Root, folder: &Path) -> Option<f64> {
+    let read = |name: &str| root.text(folder.join(name));
     match read("cpu.max") {
         Some(text) => quota_v2(&text),
         None => quota_v1(&read("cpu.cfs_quota_us")?, &read("cpu.cfs_period_us")?),
@@ -107,14 +138,14 @@ fn quota_v1(quota: &str, period: &str) -> Option<f64> {
     (quota > 0.0 && period > 0.0).then_some(quota / period)
 }
 
-/// The cgroup folders (CPU controller, v1 or v2) of this process, from its own to the mount.
-pub(super) fn folders_of_this_process() -> Vec<PathBuf> {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    folders(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
+/// The cgroup folders of `controller` (v1 or v2) of this process, from its own to the mount.
+pub(super) fn folders(root: &Root, controller: &str) -> Vec<PathBuf> {
+    let read = |path: &str| root.text(path).unwrap_or_default();
+    folders_in(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"), controller)
 }
 
 /// From the texts of `/proc/self/cgroup` and `/proc/self/mountinfo`.
-fn folders(cgroup: &str, mountinfo: &str) -> Vec<PathBuf> {
+fn folders_in(cgroup: &str, mountinfo: &str, controller: &str) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for line in cgroup.lines() {
         let mut parts = line.splitn(3, ':');
@@ -123,10 +154,10 @@ fn folders(cgroup: &str, mountinfo: &str) -> Vec<PathBuf> {
             continue;
         };
         let is_v2 = controllers.is_empty();
-        if !is_v2 && !controllers.split(',').any(|c| c == "cpu") {
+        if !is_v2 && !controllers.split(',').any(|c| c == controller) {
             continue;
         }
-        let Some((root, mount)) = mount_of(mountinfo, is_v2) else { continue };
+        let Some((root, mount)) = mount_of(mountinfo, is_v2, controller) else { continue };
         // Inside a container the mount shows only a part of the hierarchy, from `root` on.
         let below = path.strip_prefix(root.as_str()).unwrap_or(path).trim_matches('/');
         let mut folder = mount.join(below);
@@ -140,8 +171,8 @@ fn folders(cgroup: &str, mountinfo: &str) -> Vec<PathBuf> {
     all
 }
 
-/// Root and mount point of the cgroup file system with the CPU controller.
-fn mount_of(mountinfo: &str, is_v2: bool) -> Option<(String, PathBuf)> {
+/// Root and mount point of the cgroup file system with `controller`.
+fn mount_of(mountinfo: &str, is_v2: bool, controller: &str) -> Option<(String, PathBuf)> {
     mountinfo.lines().find_map(|line| {
         // id parent major:minor root mount options … - type source super-options
         let (front, back) = line.split_once(" - ")?;
@@ -151,7 +182,7 @@ fn mount_of(mountinfo: &str, is_v2: bool) -> Option<(String, PathBuf)> {
         let (kind, options) = (back.next()?, back.nth(1).unwrap_or(""));
         let fits = match (is_v2, kind) {
             (true, "cgroup2") => true,
-            (false, "cgroup") => options.split(',').any(|o| o == "cpu"),
+            (false, "cgroup") => options.split(',').any(|o| o == controller),
             _ => false,
         };
         fits.then(|| (root.trim_end_matches('/').to_owned(), PathBuf::from(mount)))
@@ -164,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_quota_is_floored_and_is_at_least_one() {
-        let limits = |affinity, quota| Limits { host: 8, affinity: Some(affinity), quota };
+        let limits =
+            |affinity, quota| Limits { host: 8, affinity: Some(affinity), cpuset: None, quota };
         let count = |affinity, quota| limits(affinity, quota).effective().count;
         assert_eq!(count(8, None), 8);
         assert_eq!(count(8, Some(1.5)), 1);
@@ -172,7 +204,9 @@ mod tests {
         assert_eq!(count(2, Some(6.0)), 2);
         assert_eq!(count(8, Some(3.999)), 3);
         assert!(limits(8, Some(1.5)).effective().reason.contains("quota of 1.50"));
-        assert!(limits(2, None).effective().reason.contains("2 of 8"));
+        assert_eq!(limits(2, None).effective().reason, "CPU affinity allows 2 of 8 CPUs");
+        let cpuset = Limits { cpuset: Some(2), ..limits(2, None) };
+        assert_eq!(cpuset.effective().reason, "cpuset allows 2 of 8 CPUs");
     }
 
     #[test]
@@ -185,15 +219,17 @@ mod tests {
 
     #[test]
     fn walks_from_the_process_to_the_mount() {
-        let v1 = folders(
+        let v1 = folders_in(
             "4:memory:/x\n1:cpu,cpuacct:/docker/abc/inner\n0::/\n",
             "30 25 0:26 /docker/abc /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu,cpuacct\n",
+            "cpu",
         );
         assert_eq!(
             v1,
             [PathBuf::from("/sys/fs/cgroup/cpu/inner"), PathBuf::from("/sys/fs/cgroup/cpu")]
         );
-        let v2 = folders("0::/a/b\n", "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+        let mounts = "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let v2 = folders_in("0::/a/b\n", mounts, "cpu");
         assert_eq!(
             v2,
             ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup"].map(PathBuf::from)

@@ -1,119 +1,99 @@
-//! The processor: its name and the instruction sets a process may really use.
+//! The processor: its name, its microarchitecture and the instruction sets a process may use.
 
 use serde::{Deserialize, Serialize};
 
-/// What the processor is.
+use super::registers::Registers;
+use super::root::Root;
+use super::{isa, microarchitecture};
+
+/// Where the system does not say.
+pub const UNKNOWN: &str = "unknown";
+
+/// What the processor is. Unknown texts are `unknown`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuFacts {
-    /// e.g. `AuthenticAMD`, `GenuineIntel`; `unknown` where the system does not say.
+    /// e.g. `AuthenticAMD`, `GenuineIntel`, `ARM`.
     pub vendor: String,
-    /// The marketing name, or `unknown`.
+    /// The marketing name.
     pub model: String,
     /// Family and model (x86), implementer and part (ARM); tells generations apart where the
     /// name doesn't.
     pub signature: String,
+    /// e.g. `Sapphire Rapids`, `Zen5`, `Neoverse V1`.
+    pub microarchitecture: String,
     /// Instruction sets that matter for inference and that CPU and operating system both allow.
     pub isa: Vec<String>,
     /// CPUs of the whole machine, as its kernel counts them.
     pub logical_cpus: usize,
 }
 
-/// Reads the processor's facts.
-pub fn cpu_facts() -> CpuFacts {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    CpuFacts { isa: usable_isa(), ..parse_cpuinfo(&text) }
-}
-
-/// Reads the text of `/proc/cpuinfo` (x86 and ARM layouts).
-fn parse_cpuinfo(text: &str) -> CpuFacts {
-    let field = |name: &str| {
-        text.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            (key.trim() == name && !value.trim().is_empty()).then(|| value.trim().to_owned())
-        })
+/// Reads the processor's facts from a machine's `/proc/cpuinfo` and registers. Without registers
+/// (no CPUID) instruction sets are what the kernel lists.
+pub fn cpu_facts(root: &Root, registers: Option<&Registers>) -> CpuFacts {
+    let text = root.text("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| field(&text, name);
+    let number = |name: &str| {
+        let text = field(name)?;
+        match text.strip_prefix("0x") {
+            Some(hex) => u32::from_str_radix(hex, 16).ok(),
+            None => text.parse().ok(),
+        }
     };
-    let signature = match (field("cpu family"), field("model")) {
-        (Some(family), Some(model)) => format!("family {family} model {model}"),
-        _ => match (field("CPU implementer"), field("CPU part")) {
-            (Some(implementer), Some(part)) => format!("implementer {implementer} part {part}"),
-            _ => "unknown".to_owned(),
+    let vendor = field("vendor_id").or_else(|| arm_vendor(number("CPU implementer")?));
+    let (signature, microarchitecture) = match (number("cpu family"), number("model")) {
+        (Some(family), Some(model)) => {
+            let vendor = vendor.as_deref().unwrap_or_default();
+            let stepping = number("stepping").unwrap_or(0);
+            let name = microarchitecture::of_x86(vendor, family, model, stepping);
+            (format!("family {family} model {model}"), name)
+        }
+        _ => match (number("CPU implementer"), number("CPU part")) {
+            (Some(implementer), Some(part)) => {
+                let name = microarchitecture::of_arm(implementer, part);
+                (format!("implementer {implementer:#x} part {part:#x}"), name)
+            }
+            _ => (UNKNOWN.to_owned(), None),
         },
     };
-    let counted = text.lines().filter(|line| line.starts_with("processor")).count();
-    let logical_cpus = match counted {
-        0 => std::thread::available_parallelism().map_or(1, Into::into),
-        n => n,
+    let isa = match (registers, field("Features")) {
+        (Some(registers), _) => isa::x86(registers),
+        (None, Some(features)) => isa::arm(&features),
+        (None, None) => vec![UNKNOWN.to_owned()],
     };
+    let counted = text.lines().filter(|line| line.starts_with("processor")).count();
     CpuFacts {
-        vendor: field("vendor_id").unwrap_or_else(|| "unknown".to_owned()),
-        model: field("model name").unwrap_or_else(|| "unknown".to_owned()),
+        vendor: vendor.unwrap_or_else(|| UNKNOWN.to_owned()),
+        model: field("model name").unwrap_or_else(|| UNKNOWN.to_owned()),
         signature,
-        isa: Vec::new(),
-        logical_cpus,
+        microarchitecture: microarchitecture.unwrap_or(UNKNOWN).to_owned(),
+        isa,
+        logical_cpus: match counted {
+            0 => std::thread::available_parallelism().map_or(1, Into::into),
+            n => n,
+        },
     }
 }
 
-/// Instruction sets, checked by the standard library: CPUID and the operating system's state.
-#[cfg(target_arch = "x86_64")]
-fn usable_isa() -> Vec<String> {
-    macro_rules! detected {
-        ($($name:tt),* $(,)?) => {
-            [$(($name, std::arch::is_x86_feature_detected!($name))),*]
-        };
-    }
-    named(&detected!(
-        "sse4.2",
-        "avx2",
-        "fma",
-        "f16c",
-        "avxvnni",
-        "avx512f",
-        "avx512bw",
-        "avx512vl",
-        "avx512vnni",
-        "avx512bf16",
-        "avx512fp16",
-    ))
+/// The first non-empty value of `name` in a text of `name : value` lines.
+pub(super) fn field(text: &str, name: &str) -> Option<String> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == name && !value.trim().is_empty()).then(|| value.trim().to_owned())
+    })
 }
 
-/// Instruction sets, checked by the standard library.
-#[cfg(target_arch = "aarch64")]
-fn usable_isa() -> Vec<String> {
-    macro_rules! detected {
-        ($($name:tt),* $(,)?) => {
-            [$(($name, std::arch::is_aarch64_feature_detected!($name))),*]
-        };
-    }
-    named(&detected!("neon", "dotprod", "i8mm", "bf16", "fp16", "sve", "sve2"))
-}
-
-/// No list for other architectures yet: unknown, which is not the same as none.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn usable_isa() -> Vec<String> {
-    vec!["unknown".to_owned()]
-}
-
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-fn named(detected: &[(&str, bool)]) -> Vec<String> {
-    detected.iter().filter(|(_, usable)| *usable).map(|(name, _)| (*name).to_owned()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_x86_and_arm_layouts() {
-        let x86 = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\n\
-                   model name\t: AMD EPYC 9R14\n\nprocessor\t: 1\nvendor_id\t: AuthenticAMD\n";
-        let facts = parse_cpuinfo(x86);
-        assert_eq!(facts.model, "AMD EPYC 9R14");
-        assert_eq!(facts.signature, "family 25 model 17");
-        assert_eq!(facts.logical_cpus, 2);
-        let arm = "processor\t: 0\nBogoMIPS\t: 2100.00\nCPU implementer\t: 0x41\n\
-                   CPU part\t: 0xd40\n";
-        let facts = parse_cpuinfo(arm);
-        assert_eq!(facts.signature, "implementer 0x41 part 0xd40");
-        assert_eq!(facts.model, "unknown");
-    }
+/// Implementers of ARM processors, after Linux' `cputype.h`.
+fn arm_vendor(implementer: u32) -> Option<String> {
+    Some(
+        match implementer {
+            0x41 => "ARM",
+            0x61 => "Apple",
+            0xc0 => "Ampere",
+            0x48 => "HiSilicon",
+            0x51 => "Qualcomm",
+            0x4e => "NVIDIA",
+            _ => return None,
+        }
+        .to_owned(),
+    )
 }

@@ -1,12 +1,30 @@
 //! What this machine is and how much of it a process may use.
 
+mod advice;
+mod cloud;
 mod container;
 mod cpu;
+mod gpu;
+mod isa;
+mod metadata;
+mod microarchitecture;
 mod pressure;
+mod profile;
+mod registers;
+mod root;
+mod topology;
 
+pub use advice::{Advice, Rewarded};
+pub use cloud::Cloud;
 pub use container::{EffectiveCpus, Limits, effective_cpus};
-pub use cpu::{CpuFacts, cpu_facts};
+pub use cpu::{CpuFacts, UNKNOWN, cpu_facts};
+pub use gpu::{Adapter, Gpus, Nvidia, gpus};
+pub use metadata::{SERVICE, ask};
+pub use microarchitecture::distance;
 pub use pressure::{Pressure, ProcessUse, process_use};
+pub use profile::{Fact, Profile};
+pub use registers::Registers;
+pub use root::Root;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -22,17 +40,21 @@ pub struct Host {
     pub cpu: CpuFacts,
     /// CPUs a process may use here, and why.
     pub effective_cpus: EffectiveCpus,
+    /// The cloud and instance type, as far as the firmware says.
+    pub cloud: Cloud,
 }
 
 /// Looks at this machine.
 pub fn detect() -> Host {
-    let cpu = cpu_facts();
-    let effective_cpus = effective_cpus();
+    let root = Root::live();
+    let cpu = cpu_facts(&root, Registers::live().as_ref());
+    let effective_cpus = effective_cpus(&root);
     Host {
         host_id: host_id(),
         hardware_class: hardware_class(&cpu, effective_cpus.count),
         cpu,
         effective_cpus,
+        cloud: cloud::from_dmi(&root),
     }
 }
 
@@ -40,7 +62,7 @@ fn host_id() -> String {
     let read = |path| std::fs::read_to_string(path).ok().filter(|s| !s.trim().is_empty());
     let id = read("/etc/machine-id")
         .or_else(|| read("/proc/sys/kernel/hostname"))
-        .unwrap_or_else(|| "unknown".to_owned());
+        .unwrap_or_else(|| UNKNOWN.to_owned());
     let digest = Sha256::digest(format!("infermark host {}", id.trim()));
     crate::units::hex(&digest[..6])
 }
@@ -68,6 +90,7 @@ mod tests {
             vendor: "GenuineIntel".into(),
             model: "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz".into(),
             signature: "family 6 model 143".into(),
+            microarchitecture: "Sapphire Rapids".into(),
             isa: vec![],
             logical_cpus: 4,
         };

@@ -1,6 +1,7 @@
 //! What else happened on the machine while something was measured.
 
-use super::container::folders_of_this_process;
+use super::container::folders;
+use super::root::Root;
 
 /// Counters of the machine and of this process's cgroup, read at one moment. The difference of
 /// two readings tells what happened between them.
@@ -30,7 +31,7 @@ impl Pressure {
     pub fn now() -> Self {
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         // A quota of any ancestor holds the process back too, and counts in the ancestor's file.
-        let throttled_ns = folders_of_this_process()
+        let throttled_ns = folders(&Root::live(), "cpu")
             .iter()
             .filter_map(|folder| throttled(&std::fs::read_to_string(folder.join("cpu.stat")).ok()?))
             .max();

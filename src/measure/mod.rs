@@ -2,6 +2,7 @@
 
 mod case;
 mod host;
+mod limited;
 mod protocol;
 mod rounds;
 mod run;
@@ -10,6 +11,7 @@ mod validity;
 mod worker;
 
 pub use host::{Worker, WorkerCommand};
+pub use limited::{Ended, run_limited};
 pub use protocol::{Burst, Command, Event, Loaded, PrepareSpec, WINDOW_ROWS, from_rows, to_rows};
 pub use rounds::{BurstPlan, alternate, log_ratio_of_medians};
 pub use run::{Observer, RunOptions, RunOutcome, estimate, run, timestamp};

@@ -10,7 +10,7 @@ mod table;
 pub use csv::Csv;
 pub use markdown::Markdown;
 pub use model::ReportModel;
-pub use table::Table;
+pub use table::{Table, wrapped};
 
 use crate::error::Result;
 

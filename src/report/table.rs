@@ -48,7 +48,7 @@ impl Report for Table {
 
 /// `value` after `label`, broken at spaces so that no line is wider than the table; lines of the
 /// value itself are kept, and what follows is indented as far as the label.
-fn wrapped(label: &str, value: &str) -> String {
+pub fn wrapped(label: &str, value: &str) -> String {
     let indent = " ".repeat(label.chars().count());
     let mut out = String::new();
     let mut lead = label;

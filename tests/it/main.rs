@@ -11,6 +11,7 @@ mod bad_inputs;
 mod docs;
 mod harness;
 mod interruption;
+mod machines;
 mod onnx_file;
 mod onnxruntime;
 mod sandbox;
