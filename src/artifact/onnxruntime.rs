@@ -13,6 +13,44 @@ pub const PINNED_VERSION: &str = "1.31.1";
 /// The oldest minor version (1.x) whose API this build can speak; `ort`'s feature `api-23`.
 const OLDEST_MINOR: u32 = 23;
 
+/// Builds of ONNX Runtime that can be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// The plain one, for the CPU.
+    Cpu,
+    /// With CUDA and TensorRT, for NVIDIA's GPUs; it needs CUDA's own libraries.
+    Gpu,
+    /// With OpenVINO, for Intel's CPUs and GPUs.
+    OpenVino,
+}
+
+impl Build {
+    /// Its PyPI package and version.
+    fn package(self) -> Package {
+        match self {
+            Self::Cpu => Package::pinned("onnxruntime", PINNED_VERSION),
+            Self::Gpu => Package::pinned("onnxruntime-gpu", PINNED_VERSION),
+            Self::OpenVino => Package::pinned("onnxruntime-openvino", "1.24.1"),
+        }
+    }
+
+    /// The build in the cache, fetched there first if need be: the library and those beside it.
+    fn fetch(self, cache: &Cache) -> Result<PathBuf> {
+        let package = self.package();
+        if self == Self::Cpu {
+            let member = format!("onnxruntime/capi/{}", file_name(PINNED_VERSION)?);
+            return package.member(cache, &member);
+        }
+        let is_library = |path: &str| path.starts_with("onnxruntime/capi/") && path.contains(".so");
+        let files = package.unpacked(cache, is_library)?;
+        let folder = files.first().and_then(|file| file.parent());
+        folder.and_then(|folder| libraries_in(folder).into_iter().next()).ok_or_else(|| {
+            Error::environment(&package, "its wheel holds no ONNX Runtime library")
+                .remedy("point ORT_DYLIB_PATH at one of your own")
+        })
+    }
+}
+
 /// An ONNX Runtime library and how it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Library {
@@ -32,7 +70,23 @@ pub struct Library {
 ///
 /// A library whose file name tells a version that is too old is passed over and listed, except
 /// the one the user named: that is an error.
-pub fn find_library(dylib_path: Option<&Path>, cache: &Cache) -> Result<Library> {
+///
+/// With a `build` asked for by name, that one is taken from the cache and nothing else.
+pub fn find_library(
+    dylib_path: Option<&Path>,
+    build: Option<Build>,
+    cache: &Cache,
+) -> Result<Library> {
+    if let Some(build) = build {
+        let path = build.fetch(cache)?;
+        let sha256 = sha256_file(&path)?;
+        return Ok(Library {
+            path,
+            found_by: "--runtime".to_owned(),
+            sha256,
+            passed_over: Vec::new(),
+        });
+    }
     if let Some(path) = dylib_path {
         return named_by_user(path);
     }
@@ -46,8 +100,7 @@ pub fn find_library(dylib_path: Option<&Path>, cache: &Cache) -> Result<Library>
         let sha256 = sha256_file(&path)?;
         return Ok(Library { path, found_by: found_by.to_owned(), sha256, passed_over });
     }
-    let member = format!("onnxruntime/capi/{}", file_name(PINNED_VERSION)?);
-    let path = Package::pinned("onnxruntime", PINNED_VERSION).member(cache, &member)?;
+    let path = Build::Cpu.fetch(cache)?;
     let sha256 = sha256_file(&path)?;
     Ok(Library { path, found_by: "cache".to_owned(), sha256, passed_over })
 }
@@ -168,14 +221,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().join("cache"));
         let missing = folder.path().join("none.so");
-        let error = find_library(Some(&missing), &cache).unwrap_err().to_string();
+        let error = find_library(Some(&missing), None, &cache).unwrap_err().to_string();
         assert!(error.contains("no file is there"), "{error}");
         let old = folder.path().join("libonnxruntime.so.1.14.1");
         std::fs::write(&old, b"").unwrap();
-        let error = find_library(Some(&old), &cache).unwrap_err().to_string();
+        let error = find_library(Some(&old), None, &cache).unwrap_err().to_string();
         assert!(error.contains("1.14.1 is too old") && error.contains("1.23"), "{error}");
         let new = folder.path().join("libonnxruntime.so.1.31.1");
         std::fs::write(&new, b"").unwrap();
-        assert_eq!(find_library(Some(&new), &cache).unwrap().found_by, "ORT_DYLIB_PATH");
+        assert_eq!(find_library(Some(&new), None, &cache).unwrap().found_by, "ORT_DYLIB_PATH");
     }
 }

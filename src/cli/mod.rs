@@ -1,12 +1,17 @@
 //! Arguments → settings → call → exit code. One file a subcommand.
 
+mod cache;
+mod doctor;
+mod fetching;
 mod hardware;
 mod output;
 mod progress;
 mod run;
 mod runs;
+mod runtime;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +25,9 @@ use crate::settings::Settings;
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
+    /// Fetch nothing: use what is in the cache, or say what is missing
+    #[arg(long, global = true)]
+    offline: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -35,6 +43,13 @@ enum Command {
     },
     /// Say what this machine is, can do, and rewards
     Hardware(hardware::Args),
+    /// Say what is there for measuring, what is missing, and the remedy
+    Doctor(doctor::Args),
+    /// List or remove what was fetched and built
+    Cache {
+        #[command(subcommand)]
+        command: cache::Command,
+    },
     /// Look at the GPUs and print them as JSON (started by `hardware`)
     #[command(hide = true)]
     Gpus,
@@ -65,7 +80,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match dispatch(cli.command) {
+    match dispatch(cli) {
         Ok(Ended::Fine) => ExitCode::SUCCESS,
         Ok(Ended::Failed) => ExitCode::from(1),
         Ok(Ended::Negative) => ExitCode::from(2),
@@ -76,15 +91,25 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Option<Command>) -> Result<Ended> {
-    match command {
-        Some(Command::Worker) => crate::measure::serve().map(|()| Ended::Fine),
-        Some(Command::Hardware(args)) => hardware::execute(&args).map(|()| Ended::Fine),
-        Some(Command::Gpus) => hardware::print_gpus().map(|()| Ended::Fine),
-        Some(Command::Run(args)) => run::execute(&args, &Settings::from_environment()),
-        Some(Command::Runs { command }) => {
-            runs::execute(&command, &Settings::from_environment()).map(|()| Ended::Fine)
+fn dispatch(cli: Cli) -> Result<Ended> {
+    let settings = || {
+        let mut settings = Settings::from_environment();
+        settings.cache = settings.cache.watched_by(Arc::new(fetching::Fetching::default()));
+        if cli.offline {
+            settings.cache = settings.cache.offline();
         }
-        None => run::execute(&run::Args::quickstart(), &Settings::from_environment()),
+        settings
+    };
+    let fine = |()| Ended::Fine;
+    match cli.command {
+        Some(Command::Worker) => crate::measure::serve().map(fine),
+        Some(Command::Gpus) => hardware::print_gpus().map(fine),
+        Some(Command::Hardware(args)) => hardware::execute(&args).map(fine),
+        Some(Command::Doctor(args)) => doctor::execute(&args, &settings())
+            .map(|well| if well { Ended::Fine } else { Ended::Failed }),
+        Some(Command::Cache { command }) => cache::execute(&command, &settings()).map(fine),
+        Some(Command::Run(args)) => run::execute(&args, &settings()),
+        Some(Command::Runs { command }) => runs::execute(&command, &settings()).map(fine),
+        None => run::execute(&run::Args::quickstart(), &settings()),
     }
 }

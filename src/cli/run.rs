@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::Ended;
 use super::output::{self, Format};
 use super::progress::Progress;
+use super::runtime::Runtime;
 use crate::artifact::{Source, find_library};
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
@@ -69,6 +70,9 @@ pub(super) struct Args {
     /// Write the workload that is run to this file, as a start for one's own
     #[arg(long, value_name = "FILE")]
     save_workload: Option<PathBuf>,
+    /// Fetch and use this build of ONNX Runtime instead of the library that is found
+    #[arg(long, value_enum)]
+    runtime: Option<Runtime>,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -119,12 +123,21 @@ fn measure(
     let host = hardware::detect();
     let needs_ort = plan.cases.iter().any(|case| case.backend.engine == Engine::Ort);
     let library = if needs_ort {
-        let library = find_library(settings.ort_dylib.as_deref(), &settings.cache)?;
+        let library = find_library(
+            settings.ort_dylib.as_deref(),
+            args.runtime.map(Runtime::build),
+            &settings.cache,
+        )?;
         output::say(&format!(
             "  ONNX Runtime: {} (found by {})",
             library.path.display(),
             library.found_by
         ));
+        if args.runtime.is_none() {
+            for offer in Runtime::offers(&host) {
+                output::say(&format!("  {offer}"));
+            }
+        }
         for passed_over in &library.passed_over {
             output::say(&format!("  passed over: {passed_over}"));
         }

@@ -96,7 +96,7 @@ fn a_provider_this_library_lacks_is_an_error_and_never_a_fallback() {
     let sandbox = Sandbox::new();
     let model = model(&sandbox);
     let ran = sandbox.run(&["run", &model, "--backend", "ort:cuda,ort:cpu", "--duration", "0.2"]);
-    ran.assert_error(&["CUDAExecutionProvider", "not available", "onnxruntime-gpu"]);
+    ran.assert_error(&["CUDAExecutionProvider", "not available", "--runtime gpu"]);
     let records = sandbox.records();
     let failed = |backend: &str| -> Vec<bool> {
         let of = records.iter().filter(|r| r["case"]["backend"] == backend);

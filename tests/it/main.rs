@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod artifacts;
 mod bad_inputs;
 mod docs;
 mod harness;

@@ -47,22 +47,20 @@ impl Provider {
 
     /// Puts the provider into a session's options. The CPU is always there and needs nothing.
     pub(super) fn register(self, builder: &mut SessionBuilder, threads: usize) -> Result<()> {
-        let (dispatch, package): (ExecutionProviderDispatch, _) = match self {
+        let (dispatch, build): (ExecutionProviderDispatch, _) = match self {
             Self::Cpu => return Ok(()),
-            Self::Cuda { device } => {
-                (CUDA::default().with_device_id(device).build(), "onnxruntime-gpu")
-            }
+            Self::Cuda { device } => (CUDA::default().with_device_id(device).build(), "gpu"),
             Self::OpenVino => {
                 // Threads are what the case says here too; left alone, OpenVINO takes all CPUs.
                 let provider = OpenVINO::default().with_device_type("CPU");
-                (provider.with_num_threads(threads).build(), "onnxruntime-openvino")
+                (provider.with_num_threads(threads).build(), "openvino")
             }
         };
         dispatch.register(builder).map_err(|e| {
             Error::environment(self.name(), format!("not available: {}", one_line(e.message())))
                 .remedy(format!(
-                    "this ONNX Runtime may be built without it: `pip install {package}` and its \
-                     drivers, or set ORT_DYLIB_PATH to such a build"
+                    "this ONNX Runtime may be built without it: `run --runtime {build}` fetches one \
+                     that has it (drivers are yours to install), or set ORT_DYLIB_PATH to your own"
                 ))
         })
     }
