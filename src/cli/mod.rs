@@ -3,12 +3,15 @@
 mod cache;
 mod doctor;
 mod fetching;
+mod fit_head;
 mod hardware;
+mod interrupt;
 mod output;
 mod progress;
 mod run;
 mod runs;
 mod runtime;
+mod target;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,6 +44,8 @@ enum Command {
         #[command(subcommand)]
         command: runs::Command,
     },
+    /// Fit a linear head on an encoder's output, on rows that are never measured
+    FitHead(fit_head::Args),
     /// Say what this machine is, can do, and rewards
     Hardware(hardware::Args),
     /// Say what is there for measuring, what is missing, and the remedy
@@ -104,6 +109,7 @@ fn dispatch(cli: Cli) -> Result<Ended> {
     match cli.command {
         Some(Command::Worker) => crate::measure::serve().map(fine),
         Some(Command::Gpus) => hardware::print_gpus().map(fine),
+        Some(Command::FitHead(args)) => fit_head::execute(&args, &settings()).map(fine),
         Some(Command::Hardware(args)) => hardware::execute(&args).map(fine),
         Some(Command::Doctor(args)) => doctor::execute(&args, &settings())
             .map(|well| if well { Ended::Fine } else { Ended::Failed }),

@@ -1,10 +1,6 @@
 //! `infermark run`: from a model or a workload to records and a table.
 
-use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -12,7 +8,8 @@ use super::Ended;
 use super::output::{self, Format};
 use super::progress::Progress;
 use super::runtime::Runtime;
-use crate::artifact::{Source, find_library};
+use super::target;
+use crate::artifact::find_library;
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hardware;
@@ -22,63 +19,62 @@ use crate::report::{Csv, Markdown, Report, ReportModel};
 use crate::settings::Settings;
 use crate::store::{Manifest, RunDir, SCHEMA_VERSION};
 use crate::units::{Nanos, wall_clock};
-use crate::variant::{BackendId, Engine};
-use crate::workload::{
-    self, DataSpec, GeneratedSpec, LoadSpec, ModelSpec, Plan, Resolved, Threads, Workload,
-};
+use crate::variant::Engine;
+use crate::workload::{self, Plan, Resolved, Split, Threads};
 
-#[derive(clap::Args, Default)]
+#[derive(clap::Args, Clone, Default)]
 pub(super) struct Args {
-    /// A model (`.onnx`) or a workload (`.toml`); the quickstart workload when left out
-    target: Option<PathBuf>,
+    /// A model (`.onnx`), a workload (`.toml`) or a built-in one (`magika`, `sentiment`); the
+    /// quickstart when left out
+    pub(super) target: Option<PathBuf>,
     /// Backends, e.g. `ort:cpu,ort:cuda`; instead of the workload's
     #[arg(long, value_delimiter = ',')]
-    backend: Vec<String>,
+    pub(super) backend: Vec<String>,
     /// Batch sizes, e.g. `1,8`
     #[arg(long, value_delimiter = ',', value_name = "N")]
-    batch: Vec<u32>,
+    pub(super) batch: Vec<u32>,
     /// Clients of a closed load, e.g. `1,4`; 1 is a single client
     #[arg(long, value_delimiter = ',', value_name = "N")]
-    concurrency: Vec<u32>,
+    pub(super) concurrency: Vec<u32>,
     /// Sessions that serve at once
     #[arg(long, value_delimiter = ',', value_name = "N")]
-    sessions: Vec<u16>,
+    pub(super) sessions: Vec<u16>,
     /// Threads a session: numbers, or `auto` for the effective CPUs
     #[arg(long, value_delimiter = ',', value_name = "N")]
-    threads: Vec<Threads>,
+    pub(super) threads: Vec<Threads>,
     /// Length of each case's window in seconds
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
-    duration: Option<f64>,
+    pub(super) duration: Option<f64>,
     /// Fresh processes that a case may take when something from outside disturbs it
     #[arg(long, value_name = "N")]
-    attempts: Option<u32>,
+    pub(super) attempts: Option<u32>,
     /// Size of a free dimension in generated inputs, e.g. `seq=64`; may be repeated
     #[arg(long, value_name = "NAME=SIZE")]
-    dim: Vec<String>,
+    pub(super) dim: Vec<String>,
     /// Seed of generated inputs and of the order in which samples are issued
     #[arg(long)]
-    seed: Option<u64>,
+    pub(super) seed: Option<u64>,
     /// Time for the whole run, e.g. `10m`, `90s`; windows are fitted to it
     #[arg(long, value_name = "TIME")]
-    budget: Option<String>,
+    pub(super) budget: Option<String>,
     /// Continue a run: `latest`, an id or a path; cases it has are skipped
     #[arg(long, value_name = "RUN")]
-    resume: Option<String>,
+    pub(super) resume: Option<String>,
     /// List the cases with an estimate of the time, and measure nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Write the workload that is run to this file, as a start for one's own
     #[arg(long, value_name = "FILE")]
-    save_workload: Option<PathBuf>,
+    pub(super) save_workload: Option<PathBuf>,
     /// Fetch and use this build of ONNX Runtime instead of the library that is found
     #[arg(long, value_enum)]
-    runtime: Option<Runtime>,
+    pub(super) runtime: Option<Runtime>,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    pub(super) format: Format,
     /// Exit with code 2 when a result is INVALID or fails its quality gate
     #[arg(long)]
-    strict: bool,
+    pub(super) strict: bool,
 }
 
 impl Args {
@@ -89,18 +85,41 @@ impl Args {
 }
 
 pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
-    let budget = args.budget.as_deref().map(parse_budget).transpose()?;
-    let (workload, base) = workload(args)?;
+    if args.target.is_some() {
+        return one(args, settings);
+    }
+    // The quickstart: one workload after the other; what one cannot do does not stop the next.
+    let mut ended = Ended::Fine;
+    for name in workload::QUICKSTART {
+        let args = Args { target: Some(PathBuf::from(name)), ..args.clone() };
+        match one(&args, settings) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+            Err(error) => {
+                output::error(&error);
+                ended = Ended::Failed;
+            }
+            Ok(Ended::Fine) => {}
+            Ok(other) if ended == Ended::Fine => ended = other,
+            Ok(_) => {}
+        }
+    }
+    Ok(ended)
+}
+
+/// One workload from its file to its table.
+fn one(args: &Args, settings: &Settings) -> Result<Ended> {
+    let budget = args.budget.as_deref().map(target::parse_budget).transpose()?;
+    let (workload, base) = target::workload(args, &settings.cache)?;
     for id in &workload.backends.ids {
         backend::check_name(id)?;
     }
     output::say(&format!("workload {}: fetching and checking model and data", workload.name));
-    let resolved = workload::resolve(workload, &base, &settings.cache)?;
+    let resolved = workload::resolve(workload, Split::Test, &base, &settings.cache)?;
     for note in &resolved.notes {
         output::say(&format!("  {note}"));
     }
     if let Some(path) = &args.save_workload {
-        save_workload(path, &resolved, &base)?;
+        target::save_workload(path, &resolved, &base)?;
     }
     let plan = Plan::of(&resolved)?;
     for excluded in &plan.excluded {
@@ -161,10 +180,7 @@ fn measure(
         RunDir::create(&settings.reports, &id, &manifest, &text)?
     };
     let _lock = run_dir.lock()?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))
-        .map_err(|e| Error::internal("Ctrl-C", e))?;
+    let interrupted = super::interrupt::flag()?;
     let mut progress = Progress::new(plan.cases.len());
     let options = RunOptions {
         resolved,
@@ -228,168 +244,6 @@ fn finish(args: &Args, run_dir: &RunDir, outcome: &RunOutcome) -> Result<Ended> 
 
 fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).map_err(|e| Error::io(path, "write", &e))
-}
-
-/// The workload to run, flags applied, and the folder that its relative paths start at.
-fn workload(args: &Args) -> Result<(Workload, PathBuf)> {
-    let here = PathBuf::from(".");
-    let (mut workload, base) = match &args.target {
-        None => (Workload::parse("the quickstart workload", workload::QUICKSTART)?, here),
-        Some(path) if path.to_str().is_none() => {
-            return Err(Error::input(path.display(), "has a name that is not UTF-8")
-                .remedy("rename it; records and workloads are text"));
-        }
-        Some(path) => match extension(path).as_deref() {
-            Some("toml") => {
-                let base = path.parent().map_or(here, Path::to_owned);
-                (Workload::read(path)?, base)
-            }
-            Some("onnx") => (for_model(path), here),
-            _ => {
-                return Err(Error::input(path.display(), "is neither a model nor a workload")
-                    .remedy("give a file that ends in .onnx or .toml"));
-            }
-        },
-    };
-    apply(args, &mut workload)?;
-    Ok((workload, base))
-}
-
-fn extension(path: &Path) -> Option<String> {
-    path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase)
-}
-
-/// A workload for a model that comes without one: generated inputs, default load.
-fn for_model(path: &Path) -> Workload {
-    let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    Workload {
-        name: stem.chars().map(plain).collect(),
-        description: "Generated inputs that fit the model's signature".to_owned(),
-        model: ModelSpec {
-            source: Source::Path(path.to_owned()),
-            sha256: None,
-            variant: "as-given".to_owned(),
-        },
-        data: DataSpec {
-            sha256: None,
-            files: None,
-            npz: None,
-            generated: Some(GeneratedSpec { samples: 64, seed: 42, dims: BTreeMap::new() }),
-        },
-        backends: workload::BackendSpec::default(),
-        load: LoadSpec::default(),
-        quality: None,
-    }
-}
-
-fn apply(args: &Args, workload: &mut Workload) -> Result<()> {
-    if !args.backend.is_empty() {
-        workload.backends.ids =
-            args.backend.iter().map(|id| id.parse()).collect::<Result<Vec<BackendId>>>()?;
-    }
-    if !args.threads.is_empty() {
-        workload.backends.threads.clone_from(&args.threads);
-    }
-    let load = &mut workload.load;
-    if !args.batch.is_empty() {
-        load.batching = args.batch.iter().map(|size| Batching::Fixed(*size)).collect();
-    }
-    if !args.concurrency.is_empty() {
-        let scenario = |n: &u32| match n {
-            1 => Scenario::Single,
-            n => Scenario::Closed { concurrency: *n },
-        };
-        load.scenarios = args.concurrency.iter().map(scenario).collect();
-    }
-    if !args.sessions.is_empty() {
-        load.sessions.clone_from(&args.sessions);
-    }
-    if let Some(duration) = args.duration {
-        load.duration_s = duration;
-    }
-    if let Some(attempts) = args.attempts {
-        load.attempts = attempts;
-    }
-    if let Some(seed) = args.seed {
-        load.seed = seed;
-    }
-    match &mut workload.data.generated {
-        Some(generated) => {
-            generated.seed = args.seed.unwrap_or(generated.seed);
-            for text in &args.dim {
-                let (name, size) = parse_dim(text)?;
-                generated.dims.insert(name, size);
-            }
-        }
-        None if !args.dim.is_empty() => {
-            return Err(Error::input(
-                "--dim",
-                "sizes generated inputs, and this workload has data",
-            )
-            .remedy("leave it out, or run the model's file itself"));
-        }
-        None => {}
-    }
-    workload.check("the command line")
-}
-
-fn parse_dim(text: &str) -> Result<(String, usize)> {
-    text.split_once('=')
-        .and_then(|(name, size)| Some((name.to_owned(), size.parse().ok()?)))
-        .ok_or_else(|| {
-            Error::input(format!("--dim {text}"), "is no size").remedy("write NAME=SIZE: seq=64")
-        })
-}
-
-fn parse_budget(text: &str) -> Result<Nanos> {
-    let bad = || {
-        Error::input(format!("--budget {text}"), "is no time").remedy("write e.g. 10m, 90s or 1h")
-    };
-    let span: jiff::SignedDuration = text.parse().map_err(|_| bad())?;
-    let span = std::time::Duration::try_from(span).map_err(|_| bad())?;
-    if span.is_zero() { Err(bad()) } else { Ok(Nanos::from(span)) }
-}
-
-/// Writes the workload with the hashes of what it found, and with absolute paths: those of the
-/// original start at another folder.
-fn save_workload(path: &Path, resolved: &Resolved, base: &Path) -> Result<()> {
-    let mut saved = resolved.workload.clone();
-    let absolute = |source: &mut Source| {
-        if let Source::Path(path) = source
-            && let Ok(found) = base.join(&path).canonicalize()
-        {
-            *path = found;
-        }
-    };
-    absolute(&mut saved.model.source);
-    if let Some(npz) = &mut saved.data.npz {
-        absolute(&mut npz.source);
-    }
-    if let Some(files) = &mut saved.data.files {
-        absolute(&mut files.classes.source);
-    }
-    // Generated data follow from the seed and the sizes, which a user may well edit.
-    if !resolved.data.generated {
-        saved.data.sha256 = Some(resolved.data.sha256.clone());
-    }
-    if resolved.outline.external_files.is_empty() {
-        saved.model.sha256 = Some(resolved.variants[0].sha256.clone());
-    }
-    let text = format!("# docs/workloads.md lists every key.\n\n{}", saved.to_toml()?);
-    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
-        return Ok(()); // The same command was given before, and goes on with --resume now.
-    }
-    let mut file = std::fs::File::create_new(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Error::input(path.display(), "is there already and is not overwritten")
-                .remedy("name a new file for --save-workload")
-        }
-        _ => Error::io(path, "write", &e),
-    })?;
-    file.write_all(text.as_bytes()).map_err(|e| Error::io(path, "write", &e))?;
-    output::say(&format!("workload written to {}", path.display()));
-    Ok(())
 }
 
 /// A name that sorts by time: `20261121T234158-magika-3f9e`, the end being the process id's.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::host::{Worker, WorkerCommand};
+use super::judge;
 use super::protocol::{Command, Event, Loaded, PrepareSpec};
 use super::validity::{self, Evidence};
 use crate::artifact::Library;
@@ -11,15 +12,13 @@ use crate::backend::{OpRow, PrepareOptions, PreparedFacts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hardware::{Host, process_use};
 use crate::load::{Observation, Window};
-use crate::quality::{self, QualityFigure};
+use crate::quality::{Outputs, QualityFigure};
 use crate::store::{self, LoadRecord, ProviderShare, Summary, Telemetry};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Case, Resolved};
 
 /// Batches that a window holds at least, however slow the model.
 const LEAST_BATCHES: u32 = 10;
-/// Batches that a worker is asked to predict at once.
-const BATCHES_A_PIECE: u32 = 32;
 
 /// What a case needs besides itself.
 pub(super) struct Bench<'a> {
@@ -48,6 +47,9 @@ pub(super) struct Measured {
     pub(super) telemetry: Telemetry,
     pub(super) peak_rss: Option<Bytes>,
     pub(super) observations: Vec<Observation>,
+    /// The output of every sample, where it was asked for.
+    pub(super) outputs: Option<Outputs>,
+    /// What they are worth, once they are judged.
     pub(super) quality: Option<Vec<QualityFigure>>,
     pub(super) ops: Option<Vec<store::OpRow>>,
     /// What went wrong after the window.
@@ -57,7 +59,7 @@ pub(super) struct Measured {
 /// What is found out about a case besides its latency.
 #[derive(Default)]
 struct Extras {
-    quality: Option<Vec<QualityFigure>>,
+    outputs: Option<Outputs>,
     ops: Option<Vec<store::OpRow>>,
 }
 
@@ -128,7 +130,8 @@ impl Bench<'_> {
             telemetry,
             peak_rss: peak_rss.map(Bytes),
             observations,
-            quality: extras.quality,
+            outputs: extras.outputs,
+            quality: None,
             ops: extras.ops,
             late_failure,
         })
@@ -145,11 +148,13 @@ impl Bench<'_> {
     ) -> (Extras, Option<Error>) {
         let mut extras = Extras::default();
         let mut run = || -> Result<()> {
-            if let (Some(spec), true) = (&self.resolved.workload.quality, ask.quality) {
+            if ask.quality {
                 phase("quality");
-                let output = spec.output.as_deref();
-                let predictions = self.predict(&mut worker, case, output, patience)?;
-                extras.quality = Some(self.score(&predictions));
+                let spec = self.resolved.workload.quality.as_ref();
+                let output = spec.and_then(|q| q.output.as_deref());
+                let (samples, batch) = (self.resolved.data.samples, case.batching.size());
+                let outputs = judge::outputs(&mut worker, output, samples, batch, patience)?;
+                extras.outputs = Some(outputs);
             }
             if ask.inspect {
                 phase("op table");
@@ -177,7 +182,7 @@ impl Bench<'_> {
                 optimization: workload.backends.optimization,
                 spinning: workload.backends.spinning,
                 library: self.library.map(|l| (l.path.clone(), l.sha256.clone())),
-                weights: self.resolved.outline.weights,
+                weights: self.resolved.variants[case.variant].weights,
             },
             sessions: case.sessions,
             batching: case.batching,
@@ -185,34 +190,6 @@ impl Bench<'_> {
             data: self.resolved.data.path.clone(),
             seed: workload.load.seed,
         }
-    }
-
-    /// The class of every sample, asked for in pieces: a pass takes as long as it takes, but a
-    /// worker that hangs in it is noticed.
-    fn predict(
-        &self,
-        worker: &mut Worker,
-        case: &Case,
-        output: Option<&str>,
-        patience: Nanos,
-    ) -> Result<Vec<u32>> {
-        let samples = self.resolved.data.samples;
-        let piece = case.batching.size().saturating_mul(BATCHES_A_PIECE);
-        let mut all = Vec::with_capacity(samples as usize);
-        for from in (0..samples).step_by(piece as usize) {
-            let to = from.saturating_add(piece).min(samples);
-            let command = Command::Quality { output: output.map(ToOwned::to_owned), from, to };
-            match worker.ask(&command, patience)?.0 {
-                Event::Predicted { predictions } => all.extend(predictions),
-                other => return Err(worker.unexpected(&other)),
-            }
-        }
-        Ok(all)
-    }
-
-    fn score(&self, predictions: &[u32]) -> Vec<QualityFigure> {
-        let labels = self.resolved.data.labels.as_deref().unwrap_or_default();
-        quality::accuracy(predictions, labels).into_iter().collect()
     }
 
     fn load_record(
@@ -232,6 +209,8 @@ impl Bench<'_> {
             shape_misses: loaded.shape_misses,
             outputs_checked: loaded.outputs_checked,
             outputs_differing: loaded.outputs_differing,
+            padding_share: (loaded.values > 0)
+                .then(|| loaded.padded as f64 / loaded.values as f64),
             seed: workload.load.seed,
             optimization: text_of(&workload.backends.optimization),
             spinning: workload.backends.spinning,

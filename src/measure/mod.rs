@@ -2,7 +2,9 @@
 
 mod case;
 mod host;
+mod judge;
 mod limited;
+mod pass;
 mod protocol;
 mod rounds;
 mod run;
@@ -11,6 +13,7 @@ mod validity;
 mod worker;
 
 pub use host::{Worker, WorkerCommand};
+pub use judge::outputs_of_model;
 pub use limited::{Ended, run_limited};
 pub use protocol::{Burst, Command, Event, Loaded, PrepareSpec, WINDOW_ROWS, from_rows, to_rows};
 pub use rounds::{BurstPlan, alternate, log_ratio_of_medians};

@@ -41,9 +41,9 @@ pub enum Command {
     /// Send the observations of the last load. Answer: `fetched`.
     Fetch,
     /// Run samples `from` to `to` (not included) once each, in the case's batch size. Answer:
-    /// `predicted`.
-    Quality {
-        /// The output with the scores; the first one when `null`.
+    /// `outputs`.
+    Outputs {
+        /// The output that is judged; the first one when `null`.
         output: Option<String>,
         /// First sample.
         from: u32,
@@ -113,10 +113,14 @@ pub enum Event {
     Loaded(Box<Loaded>),
     /// To `fetch`, after the observations.
     Fetched,
-    /// To `quality`.
-    Predicted {
-        /// The class of each sample, in order.
-        predictions: Vec<u32>,
+    /// To `outputs`.
+    Outputs {
+        /// The values of each sample, in order, as the bits of `f32`: JSON has no NaN.
+        rows: Vec<Vec<u32>>,
+        /// Size of the last axis.
+        width: usize,
+        /// Whether the output's element type is an integer.
+        integers: bool,
     },
     /// To `inspect`.
     Inspected {
@@ -145,6 +149,10 @@ pub struct Loaded {
     pub outputs_checked: u32,
     /// How many differed.
     pub outputs_differing: u32,
+    /// Input values of all batches, padding included; 0 where samples are of one length.
+    pub values: u64,
+    /// Of those, padding.
+    pub padded: u64,
     /// The first error of a session.
     pub first_error: Option<Error>,
     /// Real time over which the following were counted: ramp, window and drain.

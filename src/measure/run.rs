@@ -1,22 +1,18 @@
 //! A plan from the first case to the last: what is skipped, what is kept, how long it takes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::case::{Ask, Bench, Measured, provider_shares, seconds};
+use super::case::seconds;
 use super::host::WorkerCommand;
+use super::pass::Pass;
 use super::validity::is_worth_another_attempt;
 use crate::artifact::Library;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hardware::Host;
-use crate::quality::QualityFigure;
-use crate::store::{
-    self, CaseRecord, CpuLimit, Hashes, MemoryBytes, Record, RunDir, TimingMs, Verdict,
-};
-use crate::units::{Bytes, Clock, Nanos, RealClock, wall_clock};
-use crate::variant::Engine;
-use crate::workload::{Case, Plan, Resolved};
+use crate::store::{self, Record, RunDir};
+use crate::units::{Clock, Nanos, RealClock, wall_clock};
+use crate::workload::{Plan, Resolved};
 
 /// Time a case takes besides warm-up and window, before anything is known: starting a worker,
 /// loading a model, saying good-bye.
@@ -185,175 +181,6 @@ fn has_time(options: &RunOptions<'_>, now: Nanos, cases_left: usize, each: Nanos
 fn mean(spans: &[Nanos]) -> Option<Nanos> {
     let sum: u64 = spans.iter().map(|span| span.0).sum();
     sum.checked_div(spans.len() as u64).map(Nanos)
-}
-
-/// What a pass over the plan knows.
-struct Pass<'a> {
-    options: &'a RunOptions<'a>,
-    bench: Bench<'a>,
-    /// Records of cases that are measured, by case id.
-    done: HashMap<String, Record>,
-    /// Processes that cases took in earlier passes, by case id.
-    processes: HashMap<String, u32>,
-}
-
-impl<'a> Pass<'a> {
-    fn new(options: &'a RunOptions<'a>) -> Result<Self> {
-        let records = options.run_dir.records()?;
-        let attempts = options.resolved.workload.load.attempts;
-        let (mut done, mut processes) = (HashMap::new(), HashMap::new());
-        for record in records {
-            let id = record.case.id.clone();
-            processes.insert(id.clone(), record.process + 1);
-            // The last record of a case counts. One that failed, and one whose attempts were cut
-            // short, is measured again.
-            let cut_short =
-                is_worth_another_attempt(&record.verdict.reasons) && record.process + 1 < attempts;
-            if record.failure.is_some() || cut_short {
-                done.remove(&id);
-            } else {
-                done.insert(id, record);
-            }
-        }
-        Ok(Self {
-            options,
-            bench: Bench {
-                resolved: options.resolved,
-                host: options.host,
-                library: options.library,
-                worker: &options.worker,
-                interrupted: &options.interrupted,
-            },
-            done,
-            processes,
-        })
-    }
-
-    fn case(&self, case: &Case, window: Nanos, phase: &mut dyn FnMut(&str)) -> Result<Measured> {
-        let quality = self.quality_of(case).is_none();
-        let inspect = self.ops_of(case).is_none();
-        self.bench.measure(case, Ask { window, quality, inspect }, phase)
-    }
-
-    /// Quality is the same for every load on one variant, engine and batch composition, so it is
-    /// measured once for each.
-    fn quality_of(&self, case: &Case) -> Option<Vec<QualityFigure>> {
-        let known = self.sibling(case, |r| !r.quality.is_empty());
-        known.map(|r| r.quality.clone())
-    }
-
-    fn ops_of(&self, case: &Case) -> Option<Vec<store::OpRow>> {
-        self.sibling(case, |r| !r.ops.is_empty()).map(|r| r.ops.clone())
-    }
-
-    fn sibling(&self, case: &Case, fits: impl Fn(&Record) -> bool) -> Option<&Record> {
-        let resolved = self.options.resolved;
-        let variant = &resolved.variants[case.variant];
-        let backend = case.backend.to_string();
-        let runtime = self.options.library.map(|l| &l.sha256);
-        self.done.values().find(|r| {
-            r.sha256.variant == variant.sha256
-                && r.sha256.data == resolved.data.sha256
-                && (r.sha256.runtime.is_none() || r.sha256.runtime.as_ref() == runtime)
-                && r.case.backend == backend
-                && r.case.threads == case.threads.to_string()
-                && r.case.sessions == case.sessions
-                && r.case.batching == case.batching
-                && r.host_id == self.options.host.host_id
-                && fits(r)
-        })
-    }
-
-    fn record(
-        &self,
-        case: &Case,
-        process: u32,
-        started_at: String,
-        result: &Result<Measured>,
-    ) -> Record {
-        let (measured, failure) = match result {
-            Ok(measured) => (Some(measured), measured.late_failure.as_ref()),
-            Err(error) => (None, Some(error)),
-        };
-        let resolved = self.options.resolved;
-        let workload = &resolved.workload;
-        let host = self.options.host;
-        let variant = &resolved.variants[case.variant];
-        let facts = measured.map(|m| &m.facts);
-        let quality = measured
-            .and_then(|m| m.quality.clone().or_else(|| self.quality_of(case)))
-            .unwrap_or_default();
-        let ops =
-            measured.and_then(|m| m.ops.clone().or_else(|| self.ops_of(case))).unwrap_or_default();
-        let mut reasons = measured.map(|m| m.reasons.clone()).unwrap_or_default();
-        if let Some(error) = failure {
-            reasons.push(format!("failed: {}", error.message()));
-        }
-        let bar = workload.quality.as_ref().and_then(|q| q.at_least);
-        let meets_quality = bar.and_then(|bar| quality.first().map(|q| q.value >= bar));
-        Record {
-            schema_version: store::SCHEMA_VERSION,
-            run_id: self.options.run_dir.id(),
-            started_at,
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            case: CaseRecord {
-                id: case.id.clone(),
-                model: workload.name.clone(),
-                variant: variant.name.clone(),
-                recipe: variant.recipe.to_string(),
-                backend: case.backend.to_string(),
-                device: facts.map(|f| f.device.clone()),
-                batching: case.batching,
-                sessions: case.sessions,
-                threads: case.threads.to_string(),
-                scenario: case.scenario,
-            },
-            sha256: Hashes {
-                variant: variant.sha256.clone(),
-                data: resolved.data.sha256.clone(),
-                workload: resolved.workload_sha256.clone(),
-                runtime: facts.and_then(|f| f.runtime.sha256.clone()),
-            },
-            runtime_version: facts.map(|f| format!("{} {}", f.runtime.name, f.runtime.version)),
-            host_id: host.host_id.clone(),
-            hardware_class: host.hardware_class.clone(),
-            isa: host.cpu.isa.clone(),
-            effective_cpus: CpuLimit {
-                count: host.effective_cpus.count,
-                reason: host.effective_cpus.reason.clone(),
-            },
-            threads_used: case.threads_on(host.effective_cpus.count),
-            process,
-            round: 0,
-            verdict: Verdict { valid: reasons.is_empty(), reasons, meets_quality },
-            latency_ms: measured.map(|m| m.summary.latency_ms.clone()).unwrap_or_default(),
-            throughput_per_s: measured.and_then(|m| m.summary.throughput.clone()),
-            quality,
-            versus_baseline: None,
-            timing_ms: measured.map(|m| TimingMs {
-                load: m.facts.load.as_millis_f64(),
-                compile: m.facts.compile.as_millis_f64(),
-                first: m.first.as_millis_f64(),
-            }),
-            memory_bytes: MemoryBytes {
-                weights: resolved.outline.weights,
-                peak_rss: measured.and_then(|m| m.peak_rss),
-            },
-            size_bytes: Bytes(variant.size.0),
-            energy_j_per_inference: None,
-            node_share: provider_shares(&ops),
-            ops,
-            diagnoses: Vec::new(),
-            load: measured.map(|m| m.load.clone()),
-            telemetry: measured.map(|m| m.telemetry),
-            observations: None,
-            failure: failure.cloned(),
-            provenance: match case.backend.engine {
-                Engine::Mock => "mock".to_owned(),
-                _ => "measured".to_owned(),
-            },
-        }
-    }
 }
 
 /// Now, RFC 3339 UTC to the second.

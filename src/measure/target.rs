@@ -3,8 +3,8 @@
 use crate::backend::{Session, Ticket, Trace};
 use crate::error::{Error, Result};
 use crate::load::{Dispatch, Outcome, Target};
-use crate::variant::{Tensor, TensorData, Tensors};
-use crate::workload::Dataset;
+use crate::variant::{Padding, Tensor, TensorData, Tensors};
+use crate::workload::{About, Dataset};
 
 /// Timed outputs that are kept for the check: batches 0, 4, 16, 64, …
 const KEPT_BASE: u32 = 4;
@@ -20,6 +20,8 @@ pub struct SessionTarget<'a> {
     next_kept: u32,
     /// Batches for whose shape a plan had to be made; `None` where the engine does not say.
     pub shape_misses: Option<u32>,
+    /// How much of the batches was padding.
+    pub padding: Padding,
     /// The first error of the session.
     pub first_error: Option<Error>,
 }
@@ -34,6 +36,7 @@ impl<'a> SessionTarget<'a> {
             kept: Vec::new(),
             next_kept: 0,
             shape_misses: None,
+            padding: Padding::default(),
             first_error: None,
         }
     }
@@ -50,7 +53,17 @@ impl<'a> SessionTarget<'a> {
             self.session.run(inputs, &mut trace)
         } else {
             let rows = samples.map(|s| &all[s as usize % all.len()]);
-            if !self.batch.assemble(rows) {
+            let fits = if self.data.is_ragged() {
+                let padded = self.batch.assemble_padded(rows, &self.data.about().padding);
+                let padded = padded.inspect(|padded| {
+                    self.padding.values += padded.values;
+                    self.padding.padded += padded.padded;
+                });
+                padded.is_some()
+            } else {
+                self.batch.assemble(rows)
+            };
+            if !fits {
                 return Err(Error::input("data", "samples of a batch differ in shape")
                     .remedy("pad them to one shape, or use batches of 1"));
             }
@@ -162,7 +175,7 @@ impl NullSession {
     pub fn data(n: usize) -> Result<Dataset> {
         let tensor = Tensor::new(vec![n, 1], TensorData::F32(vec![0.0; n]))
             .ok_or_else(|| Error::internal("null data", "does not fit its own shape"))?;
-        Dataset::new("null data", &Tensors(vec![("x".to_owned(), tensor)]), None)
+        Dataset::new("null data", &Tensors(vec![("x".to_owned(), tensor)]), About::default())
     }
 }
 

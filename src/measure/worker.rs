@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::hardware::{Pressure, process_use};
 use crate::load::{self, Engine, Observation, SampleOrder, Scenario, Served, Stop, Target};
 use crate::units::{Clock, Nanos, RealClock, VirtualClock};
-use crate::variant::{self, Tensor, Tensors};
+use crate::variant::{self, Tensors};
 use crate::workload::Dataset;
 
 /// Least batches that warm a session up, whatever the time they take.
@@ -138,7 +138,7 @@ impl Ready {
                 out.observations(&std::mem::take(&mut self.observations))?;
                 Ok(Event::Fetched)
             }
-            Command::Quality { output, from, to } => self.quality(output.as_deref(), from, to),
+            Command::Outputs { output, from, to } => self.outputs(output.as_deref(), from, to),
             Command::Inspect => {
                 let batch = self.first_batch()?;
                 Ok(Event::Inspected { ops: self.prepared.inspect(&batch)? })
@@ -157,12 +157,12 @@ impl Ready {
     fn first_batch(&self) -> Result<Tensors> {
         let mut batch = Tensors::default();
         let samples = self.data.samples().iter().cycle().take(self.batch_size());
-        if batch.assemble(samples) {
-            Ok(batch)
-        } else {
-            Err(Error::input("data", "samples of a batch differ in shape")
-                .remedy("pad them to one shape, or use batches of 1"))
+        let padding = &self.data.about().padding;
+        if batch.assemble_padded(samples, padding).is_some() {
+            return Ok(batch);
         }
+        Err(Error::input("data", "samples of a batch differ in shape")
+            .remedy("pad them to one shape, or use batches of 1"))
     }
 
     /// The first inference on its own, then the case's own load: every session, every shape.
@@ -218,6 +218,8 @@ impl Ready {
             shape_misses: None,
             outputs_checked: 0,
             outputs_differing: 0,
+            values: 0,
+            padded: 0,
             first_error: None,
             counted,
             worker_ticks: used_after.cpu_ticks.saturating_sub(used.cpu_ticks),
@@ -230,6 +232,8 @@ impl Ready {
             if let Some(misses) = target.shape_misses {
                 *loaded.shape_misses.get_or_insert(0) += misses;
             }
+            loaded.values += target.padding.values;
+            loaded.padded += target.padding.padded;
             loaded.first_error = loaded.first_error.or_else(|| target.first_error.take());
             let (checked, differing) = target.check_outputs()?;
             loaded.outputs_checked += checked;
@@ -257,45 +261,43 @@ impl Ready {
         (served, targets)
     }
 
-    /// The class of each sample, run in batches of the case's size. The last batch is filled up
+    /// The output of each sample, run in batches of the case's size. The last batch is filled up
     /// with the samples that follow, from the start of the set if need be; their answers are
     /// dropped.
-    fn quality(&mut self, output: Option<&str>, from: u32, to: u32) -> Result<Event> {
+    fn outputs(&mut self, output: Option<&str>, from: u32, to: u32) -> Result<Event> {
         let samples = u32::try_from(self.data.samples().len()).unwrap_or(u32::MAX);
         let size = self.spec.batching.size();
         let session =
             self.sessions.first_mut().ok_or_else(|| Error::internal("worker", "has no session"))?;
         let mut target = SessionTarget::new(session.as_mut(), &self.data);
-        let mut predictions = Vec::new();
+        let (mut rows, mut width, mut integers) = (Vec::new(), 1, false);
         let mut next = from;
         while next < to {
             let outputs = target.run((next..next + size).map(|i| i % samples))?;
-            let scores = match output {
+            let found = match output {
                 Some(name) => outputs.get(name),
                 None => outputs.0.first().map(|(_, tensor)| tensor),
             };
             let wrong = |message: String| {
                 let name = output.unwrap_or("the first output");
                 Error::input(format!("quality: {name}"), message)
-                    .remedy("name the output with the class scores in quality.output")
+                    .remedy("name an output with the batch as its first axis in quality.output")
             };
-            let columns = match scores.map(Tensor::shape) {
-                Some([rows, columns]) if *rows == size as usize && *columns >= 2 => *columns,
-                Some(shape) => {
-                    return Err(wrong(format!("has shape {shape:?}, not [{size}, classes]")));
-                }
-                None => return Err(wrong("is not among the outputs".to_owned())),
+            let Some(tensor) = found else {
+                return Err(wrong("is not among the outputs".to_owned()));
             };
-            let mut labels = self.data.labels().into_iter().flatten();
-            if let Some(label) = labels.find(|label| **label as usize >= columns) {
-                return Err(wrong(format!("has {columns} classes, but a label is {label}")));
+            if tensor.shape().first() != Some(&(size as usize)) || tensor.data().is_empty() {
+                let shape = tensor.shape();
+                return Err(wrong(format!("has shape {shape:?}, not a row for each of {size} samples")));
             }
-            match scores.and_then(Tensor::argmax_rows) {
-                Some(classes) => predictions.extend(classes.into_iter().take((to - next) as usize)),
-                None => return Err(wrong("does not hold f32 or f64 scores".to_owned())),
-            }
+            integers = tensor.dtype().is_integer();
+            width = if tensor.shape().len() > 1 { *tensor.shape().last().unwrap_or(&1) } else { 1 };
+            let values = tensor.to_f32();
+            let row = values.len() / size as usize;
+            let bits = |row: &[f32]| row.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+            rows.extend(values.chunks_exact(row).take((to - next) as usize).map(bits));
             next += size;
         }
-        Ok(Event::Predicted { predictions })
+        Ok(Event::Outputs { rows, width, integers })
     }
 }

@@ -1,15 +1,36 @@
 //! How good a variant is, measured on the same test set by the session code that is timed.
 
+mod classes;
+mod evaluate;
+mod head;
+mod metric;
+mod outputs;
+mod parent;
+mod rank;
+mod scorer;
+mod tokens;
+mod truth;
+
+pub use evaluate::{TestSet, evaluate};
+pub use head::Head;
+pub use metric::Metric;
+pub use outputs::Outputs;
+pub use scorer::{read_scores, scorer_input};
+pub use truth::{NO_TOKEN, Truth};
+
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{self, CONFIDENCE};
+use crate::stats::Interval;
+
+/// The segment that is the whole test set.
+pub const ALL: &str = "all";
 
 /// One measured quality figure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QualityFigure {
     /// What is measured.
     pub metric: Metric,
-    /// The part of the test set it is measured on; `all` for the whole.
+    /// The part of the test set it is measured on: `all`, `class:NAME` or `segment:NAME`.
     pub segment: String,
     /// The figure, in the metric's unit.
     pub value: f64,
@@ -19,48 +40,37 @@ pub struct QualityFigure {
     pub high: Option<f64>,
     /// Difference to the parent variant, where there is one.
     pub delta: Option<f64>,
-    /// Samples it was measured on.
+    /// Lower end of the difference's paired 95 % interval.
+    #[serde(default)]
+    pub delta_low: Option<f64>,
+    /// Upper end of it.
+    #[serde(default)]
+    pub delta_high: Option<f64>,
+    /// Samples (pairs, queries) it was measured on.
     pub samples: usize,
 }
 
-/// What quality is measured in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Share of samples whose highest score is at their label; 0 to 1, higher is better.
-    Accuracy,
-}
-
-/// Accuracy of `predictions` against `labels`, with Wilson's interval.
-///
-/// `None` for an empty test set or when the lengths differ.
-pub fn accuracy(predictions: &[u32], labels: &[u32]) -> Option<QualityFigure> {
-    if predictions.len() != labels.len() {
-        return None;
+impl QualityFigure {
+    fn new(metric: Metric, segment: &str, interval: Interval, samples: usize) -> Self {
+        Self {
+            metric,
+            segment: segment.to_owned(),
+            value: interval.value,
+            low: interval.low,
+            high: interval.high,
+            delta: None,
+            delta_low: None,
+            delta_high: None,
+            samples,
+        }
     }
-    let right = predictions.iter().zip(labels).filter(|(p, l)| p == l).count();
-    let interval = stats::wilson(right, labels.len(), CONFIDENCE)?;
-    Some(QualityFigure {
-        metric: Metric::Accuracy,
-        segment: "all".to_owned(),
-        value: interval.value,
-        low: interval.low,
-        high: interval.high,
-        delta: None,
-        samples: labels.len(),
-    })
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accuracy_is_the_share_of_right_answers() {
-        let figure = accuracy(&[1, 2, 3, 4], &[1, 2, 3, 9]).unwrap();
-        assert!((figure.value - 0.75).abs() < 1e-12);
-        assert!(figure.low.unwrap() < 0.75 && figure.high.unwrap() > 0.75);
-        assert_eq!(accuracy(&[1], &[1, 2]), None);
-        assert_eq!(accuracy(&[], &[]), None);
+    fn with_delta(mut self, delta: Option<Interval>) -> Self {
+        if let Some(delta) = delta {
+            self.delta = Some(delta.value);
+            self.delta_low = delta.low;
+            self.delta_high = delta.high;
+        }
+        self
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use crate::load::Scenario;
-use crate::quality::Metric;
 use crate::stats::Interval;
 use crate::store::Record;
 use crate::units::Bytes;
@@ -148,7 +147,6 @@ fn number(value: f64) -> String {
 
 fn quality(record: &Record) -> String {
     let Some(figure) = record.quality.first() else { return NONE.to_owned() };
-    let Metric::Accuracy = figure.metric;
     let half = match (figure.low, figure.high) {
         (Some(low), Some(high)) => format!(" ±{:.3}", (high - low) / 2.0),
         _ => String::new(),

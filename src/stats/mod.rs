@@ -6,14 +6,18 @@ mod early_stopping;
 mod paired;
 mod proportion;
 mod quantile;
+mod rank;
+mod resample;
 mod trend;
 
 pub use autocorrelation::effective_size;
 pub use bootstrap::block_bootstrap_rate;
 pub use early_stopping::required_under;
 pub use paired::{SignedRank, hodges_lehmann};
-pub use proportion::wilson;
+pub use proportion::{paired_difference, wilson};
 pub use quantile::{Interval, median, order_statistic, percentile};
+pub use rank::spearman;
+pub use resample::{bootstrap, bootstrap_mean};
 pub use trend::{Trend, trend};
 
 /// The confidence of every interval that is shown: two-sided, 95 %.

@@ -32,6 +32,12 @@ pub struct Record {
     pub sha256: Hashes,
     /// Version of the engine's library.
     pub runtime_version: Option<String>,
+    /// Where the variant comes from.
+    #[serde(default)]
+    pub lineage: LineageRecord,
+    /// What the machine is, as far as prices need it.
+    #[serde(default)]
+    pub machine: Option<Machine>,
     /// Tells machines apart without naming them.
     pub host_id: String,
     /// Machines of one class are expected to measure alike.
@@ -55,8 +61,9 @@ pub struct Record {
     pub throughput_per_s: Option<Throughput>,
     /// Quality on the test set, in this case's batch composition.
     pub quality: Vec<QualityFigure>,
-    /// Comparison with the named baseline; `null` until one is measured.
-    pub versus_baseline: Option<serde_json::Value>,
+    /// Comparison with the baseline in the same case; `null` for the baseline itself, and where it
+    /// was not measured.
+    pub versus_baseline: Option<Versus>,
     /// Load, compile and first inference, each its own figure.
     pub timing_ms: Option<TimingMs>,
     /// Memory.
@@ -106,6 +113,47 @@ pub struct CaseRecord {
     pub threads: String,
     /// How requests came.
     pub scenario: Scenario,
+}
+
+/// Where a variant comes from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LineageRecord {
+    /// The variant it was derived from; `null` for the model itself.
+    pub parent: Option<String>,
+    /// The tool or person that made it, where it was not this program.
+    pub made_by: Option<String>,
+    /// What making it cost, once.
+    pub upfront_cost_usd: Option<f64>,
+}
+
+/// What the machine is, as far as prices need it; unknown texts are `unknown`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor's name.
+    pub cpu_model: String,
+    /// e.g. `Sapphire Rapids`.
+    pub microarchitecture: String,
+    /// CPUs of the whole machine.
+    pub logical_cpus: usize,
+    /// `aws`, `gcp`, `azure`; `null` where nothing says so.
+    pub provider: Option<String>,
+    /// e.g. `c7i.xlarge`; `null` where nothing says so.
+    pub instance_type: Option<String>,
+}
+
+/// A case beside the baseline's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Versus {
+    /// Name of the baseline.
+    pub baseline: String,
+    /// The baseline's p50 over this one's: above 1 is faster.
+    pub speedup: Option<f64>,
+    /// This file's size over the baseline's.
+    pub size_ratio: Option<f64>,
+    /// The deciding figure over the baseline's.
+    pub quality_kept: Option<f64>,
+    /// How the two were measured: `separate_processes`, one after the other.
+    pub basis: String,
 }
 
 /// Hashes of everything that went in.
@@ -198,6 +246,10 @@ pub struct LoadRecord {
     pub outputs_checked: u32,
     /// How many of those differed.
     pub outputs_differing: u32,
+    /// Share of the batches' input values that was padding; `null` where samples are of one
+    /// length.
+    #[serde(default)]
+    pub padding_share: Option<f64>,
     /// Seed of the order of samples.
     pub seed: u64,
     /// Graph optimisation of the engine.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::{Record, SCHEMA_VERSION};
 use crate::error::{Error, Result};
+use crate::quality::Outputs;
 
 const RECORDS: &str = "records.jsonl";
 const WORKLOAD: &str = "workload.toml";
@@ -153,6 +154,37 @@ impl RunDir {
             return Err(fail(&e));
         }
         Ok(())
+    }
+
+    /// Keeps the outputs that variants are compared with, so that a run that goes on has them.
+    pub fn write_outputs(&self, key: &str, outputs: &Outputs) -> Result<()> {
+        let path = self.outputs_path(key);
+        let fail = |e: &std::io::Error| Error::io(&path, "write the outputs", e);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| fail(&e))?;
+        }
+        let bits: Vec<Vec<u32>> =
+            outputs.rows.iter().map(|row| row.iter().map(|v| v.to_bits()).collect()).collect();
+        let json = serde_json::to_vec(&(bits, outputs.width, outputs.integers))
+            .map_err(|e| Error::internal("outputs", e))?;
+        let file = File::create(&path).map_err(|e| fail(&e))?;
+        let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        gzip.write_all(&json).and_then(|()| gzip.finish().map(drop)).map_err(|e| fail(&e))
+    }
+
+    /// Outputs that were kept; `None` when they were not, or cannot be read any more.
+    pub fn read_outputs(&self, key: &str) -> Option<Outputs> {
+        let file = File::open(self.outputs_path(key)).ok()?;
+        let reader = BufReader::new(flate2::read::GzDecoder::new(file));
+        let (bits, width, integers): (Vec<Vec<u32>>, usize, bool) =
+            serde_json::from_reader(reader).ok()?;
+        let rows = bits.into_iter().map(|row| row.into_iter().map(f32::from_bits).collect());
+        Some(Outputs { rows: rows.collect(), width, integers })
+    }
+
+    fn outputs_path(&self, key: &str) -> PathBuf {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        self.path.join(format!("outputs/{}.json.gz", key.chars().map(plain).collect::<String>()))
     }
 
     /// Its records in order. A last line cut short by a crash is left out; any other line that

@@ -46,6 +46,11 @@ impl DType {
         })
     }
 
+    /// Whether it holds whole numbers.
+    pub fn is_integer(self) -> bool {
+        !matches!(self, Self::F32 | Self::F16 | Self::BF16 | Self::F64 | Self::Bool)
+    }
+
     /// Bytes per element.
     pub fn size(self) -> usize {
         match self {

@@ -1,10 +1,12 @@
 //! The nouns everyone shares: variants, recipes, lineage, tensors, element types, backend names.
 
 mod backend_id;
+mod batch;
 mod dtype;
 mod tensor;
 
 pub use backend_id::{BackendId, Engine};
+pub use batch::Padding;
 pub use dtype::DType;
 pub use tensor::{Tensor, TensorData, Tensors};
 
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::Bytes;
 
 /// One deployable artifact: the bytes that a backend loads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
     /// Name within the workload, e.g. `fp32`.
     pub name: String,
@@ -27,6 +29,21 @@ pub struct Variant {
     pub sha256: String,
     /// Size of the file on disk.
     pub size: Bytes,
+    /// Bytes of the weights in their stored types, as the file states them.
+    pub weights: Bytes,
+    /// Where it comes from.
+    pub lineage: Lineage,
+}
+
+/// Where a variant comes from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// Name of the variant it was derived from; `None` for the model itself.
+    pub parent: Option<String>,
+    /// The tool or person that made it, where it was not this program.
+    pub made_by: Option<String>,
+    /// What making it cost, once, in USD.
+    pub upfront_cost_usd: Option<f64>,
 }
 
 /// How a variant is derived from its model.
@@ -35,12 +52,15 @@ pub struct Variant {
 pub enum Recipe {
     /// The model's own bytes, untouched.
     AsGiven,
+    /// A file made elsewhere; its lineage says by whom.
+    External,
 }
 
 impl std::fmt::Display for Recipe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AsGiven => f.write_str("as-given"),
+            Self::External => f.write_str("external"),
         }
     }
 }

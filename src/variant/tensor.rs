@@ -120,8 +120,8 @@ impl TensorData {
 /// A dense tensor in host memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
-    shape: Vec<usize>,
-    data: TensorData,
+    pub(super) shape: Vec<usize>,
+    pub(super) data: TensorData,
 }
 
 impl Tensor {
@@ -160,6 +160,16 @@ impl Tensor {
         Some(Self { shape, data: self.data.slice(index * width, (index + 1) * width) })
     }
 
+    /// Keeps the first `length` of a row of two axes; other tensors stay as they are.
+    pub fn truncate(&mut self, length: usize) {
+        if let [1, width] = self.shape[..]
+            && length < width
+        {
+            each!(&mut self.data, v => v.truncate(length));
+            self.shape[1] = length;
+        }
+    }
+
     /// Empties the tensor and sets the axes after the batch from `like`, keeping the allocation.
     pub fn clear_rows(&mut self, like: &Self) {
         each!(&mut self.data, v => v.clear());
@@ -184,30 +194,23 @@ impl Tensor {
         fits
     }
 
-    /// Index of the largest element of each row, reading axis 0 as the batch.
-    ///
-    /// Ties go to the lower index and NaN never wins. `None` unless the tensor is f32 or f64 with
-    /// at least two axes.
-    pub fn argmax_rows(&self) -> Option<Vec<u32>> {
-        fn largest<T: Copy + PartialOrd>(row: &[T]) -> u32 {
-            let mut best: Option<(usize, T)> = None;
-            for (index, &value) in row.iter().enumerate() {
-                let is_number = value.partial_cmp(&value).is_some();
-                if is_number && best.is_none_or(|(_, top)| value > top) {
-                    best = Some((index, value));
-                }
-            }
-            best.map_or(0, |(index, _)| u32::try_from(index).unwrap_or(u32::MAX))
-        }
-        let [rows, rest @ ..] = self.shape.as_slice() else { return None };
-        let width: usize = rest.iter().product();
-        if rest.is_empty() || width == 0 || *rows == 0 {
-            return None;
-        }
+    /// The elements as `f32`, whatever their type; exact for integers below 2²⁴.
+    #[expect(clippy::cast_possible_truncation, reason = "that is what is asked for")]
+    pub fn to_f32(&self) -> Vec<f32> {
         match &self.data {
-            TensorData::F32(v) => Some(v.chunks_exact(width).map(largest).collect()),
-            TensorData::F64(v) => Some(v.chunks_exact(width).map(largest).collect()),
-            _ => None,
+            TensorData::F32(v) => v.clone(),
+            TensorData::F16(v) => v.iter().map(|x| x.to_f32()).collect(),
+            TensorData::BF16(v) => v.iter().map(|x| x.to_f32()).collect(),
+            TensorData::F64(v) => v.iter().map(|x| *x as f32).collect(),
+            TensorData::I8(v) => v.iter().map(|x| f32::from(*x)).collect(),
+            TensorData::U8(v) => v.iter().map(|x| f32::from(*x)).collect(),
+            TensorData::I16(v) => v.iter().map(|x| f32::from(*x)).collect(),
+            TensorData::U16(v) => v.iter().map(|x| f32::from(*x)).collect(),
+            TensorData::I32(v) => v.iter().map(|x| *x as f32).collect(),
+            TensorData::U32(v) => v.iter().map(|x| *x as f32).collect(),
+            TensorData::I64(v) => v.iter().map(|x| *x as f32).collect(),
+            TensorData::U64(v) => v.iter().map(|x| *x as f32).collect(),
+            TensorData::Bool(v) => v.iter().map(|x| f32::from(u8::from(*x))).collect(),
         }
     }
 }
@@ -283,9 +286,10 @@ mod tests {
     }
 
     #[test]
-    fn argmax_skips_nan_and_prefers_the_first_of_equals() {
-        let data = TensorData::F32(vec![f32::NAN, 1.0, 1.0, 3.0, 2.0, f32::NAN]);
-        let tensor = Tensor::new(vec![2, 3], data).unwrap();
-        assert_eq!(tensor.argmax_rows(), Some(vec![1, 0]));
+    fn any_type_is_a_float() {
+        let tensor = |data| Tensor::new(vec![2], data).unwrap().to_f32();
+        assert_eq!(tensor(TensorData::I64(vec![-3, 7])), [-3.0, 7.0]);
+        assert_eq!(tensor(TensorData::F16(vec![f16::from_f32(0.5), f16::ONE])), [0.5, 1.0]);
+        assert_eq!(tensor(TensorData::Bool(vec![true, false])), [1.0, 0.0]);
     }
 }

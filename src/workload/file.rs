@@ -1,13 +1,12 @@
 //! The schema of `workloads/*.toml`. Unknown keys are errors.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::encode::Encoding;
-use crate::artifact::{Package, Source};
+use super::data_spec::DataSpec;
+use crate::artifact::Source;
 use crate::error::{Error, Result};
 use crate::load::{Batching, Scenario};
 use crate::quality::Metric;
@@ -22,6 +21,9 @@ pub struct Workload {
     /// One line for readers.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// The variant that others are compared with; the model itself when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
     /// The model.
     pub model: ModelSpec,
     /// The inputs, with labels where there are any.
@@ -35,6 +37,28 @@ pub struct Workload {
     /// How good its answers must be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<QualitySpec>,
+    /// Files made elsewhere that stand beside the model.
+    #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<VariantSpec>,
+}
+
+/// `[[variant]]`: a file made elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantSpec {
+    /// What it is called in tables.
+    pub name: String,
+    /// Where its bytes come from.
+    pub path: Source,
+    /// SHA-256 that the bytes must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// The tool or person that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<String>,
+    /// What making it cost, once, in USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upfront_cost: Option<f64>,
 }
 
 /// `[model]`
@@ -49,83 +73,6 @@ pub struct ModelSpec {
     /// Name of the variant that the model itself is.
     #[serde(default = "default_variant")]
     pub variant: String,
-}
-
-/// `[data]`: exactly one of `files`, `npz`, `generated`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataSpec {
-    /// SHA-256 that the data set's content must have (not that of a file: names, element types,
-    /// shapes and values in order).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-    /// A labelled set built from the files inside packages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub files: Option<FilesSpec>,
-    /// Arrays in a NumPy `.npz` file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub npz: Option<NpzSpec>,
-    /// Seeded values that fit the model's signature.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generated: Option<GeneratedSpec>,
-}
-
-/// `[data.files]`: real files, labelled by their extension.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FilesSpec {
-    /// Packages whose files are taken, pinned.
-    pub packages: Vec<Package>,
-    /// How a file becomes a model input.
-    pub encoding: Encoding,
-    /// The model's classes in the order of its scores: a JSON file and the key of the list in it.
-    pub classes: ClassesSpec,
-    /// Which extensions belong to which class.
-    pub extensions: BTreeMap<String, Vec<String>>,
-    /// At most this many files a class, chosen by their hash.
-    pub max_per_class: usize,
-    /// Classes with fewer files than this are left out.
-    #[serde(default = "one")]
-    pub min_per_class: usize,
-    /// Smaller files are left out: they are empty modules and markers.
-    #[serde(default)]
-    pub min_bytes: usize,
-}
-
-/// Where the names of a model's classes are listed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClassesSpec {
-    /// A JSON file.
-    pub source: Source,
-    /// Key of the list of names in it.
-    pub key: String,
-}
-
-/// `[data.npz]`: one array an input, samples on axis 0, and optionally one of labels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NpzSpec {
-    /// The file.
-    pub source: Source,
-    /// Name of the array of class indices.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<String>,
-}
-
-/// `[data.generated]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GeneratedSpec {
-    /// How many samples.
-    #[serde(default = "default_samples")]
-    pub samples: u32,
-    /// Seed of the values.
-    #[serde(default = "default_seed")]
-    pub seed: u64,
-    /// Sizes of the model's free dimensions, by name; the batch is never among them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub dims: BTreeMap<String, usize>,
 }
 
 /// `[backends]`
@@ -186,9 +133,59 @@ pub struct QualitySpec {
     /// A variant below this fails its quality gate and is marked wherever it is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<f64>,
-    /// The output that holds the scores; the model's first one when left out.
+    /// A variant above this fails: for figures of which less is better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<f64>,
+    /// The output that is judged; the model's first one when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// A linear head on that output, as `infermark fit-head` writes it; kept for every variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Source>,
+    /// A command of the user's own that gives further figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scorer: Option<ScorerSpec>,
+}
+
+/// `[quality.scorer]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScorerSpec {
+    /// The program and its arguments, run in the workload's folder.
+    pub command: Vec<String>,
+    /// It is stopped after this long.
+    #[serde(default = "default_timeout")]
+    pub timeout_s: f64,
+}
+
+impl QualitySpec {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let ours = Metric::names().join(", ");
+        if let (Metric::Own(name), None) = (&self.metric, &self.scorer) {
+            let message = format!("`{name}` is none of {ours}, and no scorer gives it");
+            return Err(("quality.metric", message));
+        }
+        // Figures of ours that go from 0 (or −1) to 1; a user's own may go anywhere.
+        let bounded = !matches!(self.metric, Metric::Own(_) | Metric::MaxAbsError);
+        for (key, bound) in
+            [("quality.at_least", self.at_least), ("quality.at_most", self.at_most)]
+        {
+            if let Some(bound) = bound
+                && (!bound.is_finite() || bounded && !(-1.0..=1.0).contains(&bound))
+            {
+                return Err((key, format!("is {bound}, which {} never is", self.metric)));
+            }
+        }
+        if let Some(scorer) = &self.scorer {
+            if scorer.command.is_empty() {
+                return Err(("quality.scorer.command", "names no program".to_owned()));
+            }
+            if !(scorer.timeout_s > 0.0 && scorer.timeout_s <= 86_400.0) {
+                return Err(("quality.scorer.timeout_s", "must be from 0 to 86400".to_owned()));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Threads of one session.
@@ -283,15 +280,28 @@ impl Workload {
         if self.name.is_empty() || !self.name.chars().all(plain) {
             return wrong("name", "must be letters, digits, `-`, `_` and `.` only".to_owned());
         }
-        let data = &self.data;
-        let kinds = [data.files.is_some(), data.npz.is_some(), data.generated.is_some()];
-        if kinds.iter().filter(|k| **k).count() != 1 {
-            return wrong("data", "needs exactly one of files, npz, generated".to_owned());
+        if let Err((key, message)) = self.data.check() {
+            return wrong(key, message);
         }
-        if let Some(generated) = &data.generated
-            && generated.samples == 0
+        let mut names = vec![&self.model.variant];
+        for variant in &self.variants {
+            if variant.name.is_empty() || !variant.name.chars().all(plain) {
+                let message = format!("`{}`: letters, digits, `-`, `_` and `.` only", variant.name);
+                return wrong("variant.name", message);
+            }
+            if names.contains(&&variant.name) {
+                return wrong("variant.name", format!("`{}` is there twice", variant.name));
+            }
+            if variant.upfront_cost.is_some_and(|cost| !(cost >= 0.0 && cost.is_finite())) {
+                return wrong("variant.upfront_cost", "must be USD, 0 or above".to_owned());
+            }
+            names.push(&variant.name);
+        }
+        if let Some(baseline) = &self.baseline
+            && !names.contains(&baseline)
         {
-            return wrong("data.generated.samples", "must be at least 1".to_owned());
+            let names: Vec<&str> = names.iter().map(|n| n.as_str()).collect();
+            return wrong("baseline", format!("`{baseline}` is none of {}", names.join(", ")));
         }
         let load = &self.load;
         if load.attempts == 0 {
@@ -325,26 +335,18 @@ impl Workload {
                 return wrong(key, format!("is {value}; give seconds from {least} to 86400"));
             }
         }
-        if let Some(at_least) = self.quality.as_ref().and_then(|q| q.at_least)
-            && !(0.0..=1.0).contains(&at_least)
-        {
-            return wrong("quality.at_least", format!("is {at_least}; give 0 to 1"));
-        }
-        Ok(())
+        self.quality.as_ref().map_or(Ok(()), |quality| match quality.check() {
+            Err((key, message)) => wrong(key, message),
+            Ok(()) => Ok(()),
+        })
     }
 }
 
 fn default_variant() -> String {
     "as-given".to_owned()
 }
-fn one() -> usize {
-    1
-}
 fn yes() -> bool {
     true
-}
-fn default_samples() -> u32 {
-    64
 }
 fn default_seed() -> u64 {
     42

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::dataset::Dataset;
-use super::file::FilesSpec;
+use super::dataset::{About, Dataset};
+use super::data_spec::FilesSpec;
 use crate::artifact::{Cache, sha256_bytes};
 use crate::error::{Error, Result};
+use crate::quality::Truth;
 use crate::variant::{Tensor, TensorData, Tensors};
 
 /// Builds the set. Of each class at most `max_per_class` files are taken, those with the smallest SHA-256: a
@@ -43,7 +44,8 @@ pub(super) fn build(spec: &FilesSpec, base: &std::path::Path, cache: &Cache) -> 
     let tensor = Tensor::new(shape, TensorData::I32(values))
         .ok_or_else(|| Error::internal("data.files", "encoded rows differ in width"))?;
     let arrays = Tensors(vec![(spec.encoding.input_name().to_owned(), tensor)]);
-    Dataset::new("data.files", &arrays, Some(labels))
+    let truth = Truth::Classes { labels, names: class_names };
+    Dataset::new("data.files", &arrays, About::of(truth))
 }
 
 fn class_names(spec: &FilesSpec, base: &std::path::Path, cache: &Cache) -> Result<Vec<String>> {

@@ -6,8 +6,8 @@ use half::{bf16, f16};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::dataset::Dataset;
-use super::file::GeneratedSpec;
+use super::dataset::{About, Dataset};
+use super::data_spec::GeneratedSpec;
 use crate::error::{Error, Result};
 use crate::graph::{Dim, Outline, ValueSpec};
 use crate::variant::{DType, Tensor, TensorData, Tensors};
@@ -87,7 +87,7 @@ pub(super) fn generate(outline: &Outline, spec: &GeneratedSpec) -> Result<Datase
             .ok_or_else(|| Error::internal("generated input", "does not fit its own shape"))?;
         arrays.0.push((input.name.clone(), tensor));
     }
-    Dataset::new("generated data", &arrays, None)
+    Dataset::new("generated data", &arrays, About::default())
 }
 
 fn values(input: &ValueSpec, n: usize, rng: &mut ChaCha8Rng) -> TensorData {
@@ -145,6 +145,7 @@ mod tests {
             opsets: vec![],
             inputs: vec![input("input_ids"), input("attention_mask"), input("token_type_ids")],
             outputs: vec!["out".into()],
+            output_widths: BTreeMap::new(),
             nodes: 1,
             weights: Bytes(0),
             external_files: BTreeSet::new(),

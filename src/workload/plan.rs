@@ -55,7 +55,12 @@ impl Plan {
         let workload = &resolved.workload;
         let mut plan = Self { cases: Vec::new(), excluded: Vec::new() };
         let fixed_batch = fixed_batch(resolved);
-        for (index, variant) in resolved.variants.iter().enumerate() {
+        // The model first, then the baseline: the others are compared with them.
+        let baseline = resolved.baseline();
+        let mut order: Vec<usize> = (0..resolved.variants.len()).collect();
+        order.sort_by_key(|i| (*i != 0, resolved.variants[*i].name != baseline));
+        for index in order {
+            let variant = &resolved.variants[index];
             for backend in &workload.backends.ids {
                 for &threads in &workload.backends.threads {
                     for &sessions in &workload.load.sessions {
@@ -159,6 +164,8 @@ impl Case {
         #[derive(Serialize)]
         struct Requested<'a> {
             model: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            variant: Option<&'a str>,
             variant_sha256: &'a str,
             data_sha256: &'a str,
             backend: &'a BackendId,
@@ -171,6 +178,8 @@ impl Case {
         }
         let requested = Requested {
             model: &resolved.workload.name,
+            // Two names for the same bytes are two cases.
+            variant: variant.lineage.parent.is_some().then_some(&variant.name),
             variant_sha256: &variant.sha256,
             data_sha256: &resolved.data.sha256,
             backend: &self.backend,

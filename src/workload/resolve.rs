@@ -1,16 +1,16 @@
 //! From a workload to bytes that are here: model, data set, and whether they fit each other.
 
-use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use super::dataset::Dataset;
-use super::file::Workload;
-use super::{files_data, generate};
+use super::file::{QualitySpec, VariantSpec, Workload};
+use super::resolve_data::{self, DataFacts};
+use super::table::Split;
 use crate::artifact::{Artifact, Cache, sha256_bytes, sha256_file};
 use crate::error::{Error, Result};
 use crate::graph::{Dim, Outline, ValueSpec};
+use crate::quality::{Head, Metric, Truth};
 use crate::units::Bytes;
-use crate::variant::{Recipe, Tensors, Variant};
+use crate::variant::{Lineage, Recipe, Variant};
 
 /// A workload whose bytes are here and fit each other.
 #[derive(Debug, Clone)]
@@ -19,17 +19,26 @@ pub struct Resolved {
     pub workload: Workload,
     /// SHA-256 of the workload as TOML.
     pub workload_sha256: String,
+    /// The folder that its relative paths start at.
+    pub base: PathBuf,
     /// What the model says about itself.
     pub outline: Outline,
-    /// What is measured.
+    /// What is measured; the model itself first.
     pub variants: Vec<Variant>,
     /// What it is measured on.
     pub data: DataFacts,
+    /// What turns outputs into scores of classes.
+    pub head: Option<Head>,
     /// What a user should know about how this came about.
     pub notes: Vec<String>,
 }
 
 impl Resolved {
+    /// Name of the variant that others are compared with.
+    pub fn baseline(&self) -> &str {
+        self.workload.baseline.as_ref().unwrap_or(&self.workload.model.variant)
+    }
+
     /// Hash of what all cases of a run must share to stand in one table: model, data, windows,
     /// seed, quality and engine options. Lists of cases, attempts and time-outs are not among it.
     pub fn conditions(&self) -> Result<String> {
@@ -38,6 +47,7 @@ impl Resolved {
         let variants: Vec<&str> = self.variants.iter().map(|v| v.sha256.as_str()).collect();
         let shared = (
             (&self.workload.name, variants, &self.data.sha256, &self.workload.quality),
+            (&self.head, &self.workload.baseline),
             (load.duration_s, load.warmup_s, load.seed),
             (engine.optimization, engine.spinning),
         );
@@ -46,25 +56,10 @@ impl Resolved {
     }
 }
 
-/// A data set that is here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DataFacts {
-    /// The stored set, as workers read it.
-    pub path: PathBuf,
-    /// SHA-256 of its content.
-    pub sha256: String,
-    /// Number of samples.
-    pub samples: u32,
-    /// One class index a sample, where the set is labelled.
-    pub labels: Option<Vec<u32>>,
-    /// Whether the values are generated rather than real.
-    pub generated: bool,
-}
-
 /// Brings everything a workload names. Relative paths start at `base`.
 ///
 /// Errors name the source, key or input that does not fit, before anything is measured.
-pub fn resolve(workload: Workload, base: &Path, cache: &Cache) -> Result<Resolved> {
+pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> Result<Resolved> {
     let spec = &workload.model;
     let model = spec.source.fetch(base, cache, spec.sha256.as_deref())?;
     let outline = Outline::read(&model.path)?;
@@ -74,10 +69,47 @@ pub fn resolve(workload: Workload, base: &Path, cache: &Cache) -> Result<Resolve
             .remedy("a model without inputs always answers the same; nothing is there to serve"));
     }
     has_one_batch(&outline)?;
+    if split == Split::Train && workload.data.table.as_ref().is_none_or(|t| t.train_share.is_none()) {
+        return Err(Error::input("data.table.train_share", "is not there: nothing is to train on")
+            .remedy("set aside a share of the rows, e.g. train_share = 0.5"));
+    }
     let mut notes = Vec::new();
-    let (data, dataset) = data(&workload, &outline, &model.sha256, base, cache, &mut notes)?;
-    fits(&outline, &dataset)?;
-    if let Some(output) = workload.quality.as_ref().and_then(|q| q.output.as_ref())
+    let data =
+        resolve_data::resolve(&workload, split, &outline, &model.sha256, base, cache, &mut notes)?;
+    // Training needs no head: it is what comes of it.
+    let head = match (&workload.quality, split) {
+        (Some(quality), Split::Test) => judge(quality, &outline, &data, base, cache)?,
+        _ => None,
+    };
+    let (sha256, size) = whole(&model, &outline)?;
+    let mut variants = vec![Variant {
+        name: workload.model.variant.clone(),
+        recipe: Recipe::AsGiven,
+        path: absolute(&model.path)?,
+        sha256,
+        size,
+        weights: outline.weights,
+        lineage: Lineage::default(),
+    }];
+    if split == Split::Test {
+        for spec in &workload.variants {
+            variants.push(external(spec, &workload, &outline, base, cache)?);
+        }
+    }
+    let workload_sha256 = sha256_bytes(workload.to_toml()?.as_bytes());
+    let base = base.to_owned();
+    Ok(Resolved { workload, workload_sha256, base, outline, variants, data, head, notes })
+}
+
+/// Whether what quality is judged by is there; its head, if it has one.
+fn judge(
+    quality: &QualitySpec,
+    outline: &Outline,
+    data: &DataFacts,
+    base: &Path,
+    cache: &Cache,
+) -> Result<Option<Head>> {
+    if let Some(output) = &quality.output
         && !outline.outputs.contains(output)
     {
         return Err(Error::input(
@@ -86,20 +118,90 @@ pub fn resolve(workload: Workload, base: &Path, cache: &Cache) -> Result<Resolve
         )
         .remedy(format!("its outputs: {}", outline.outputs.join(", "))));
     }
-    if workload.quality.is_some() && data.labels.is_none() {
+    let truth = &data.about.truth;
+    if truth.is_nothing() && quality.scorer.is_none() && !quality.metric.is_against_parent() {
         return Err(Error::input("[quality]", "needs a labelled data set")
-            .remedy("give labels with [data.npz] or [data.files], or remove [quality]"));
+            .remedy("give labels with [data.table], [data.npz] or [data.files], or remove [quality]"));
     }
-    let (sha256, size) = whole(&model, &outline)?;
-    let variant = Variant {
-        name: workload.model.variant.clone(),
-        recipe: Recipe::AsGiven,
-        path: absolute(&model.path)?,
+    let allowed = truth.metrics();
+    let is_ours = !matches!(quality.metric, Metric::Own(_)) && !quality.metric.is_against_parent();
+    if is_ours && !allowed.contains(&quality.metric) {
+        let names: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+        return Err(Error::input(
+            format!("quality.metric = `{}`", quality.metric),
+            "cannot be measured with these data",
+        )
+        .remedy(format!("they allow {}", names.join(", "))));
+    }
+    let head = match &quality.head {
+        None => None,
+        Some(source) => {
+            let file = source.fetch(base, cache, None)?;
+            let text = std::fs::read_to_string(&file.path)
+                .map_err(|e| Error::io(&file.path, "read the head", &e))?;
+            Some(Head::parse(&source.to_string(), &text)?)
+        }
+    };
+    // What the signature tells is checked now and not after minutes of measuring.
+    let output = quality.output.as_ref().or(outline.outputs.first());
+    let width = output.and_then(|name| outline.output_widths.get(name)).copied();
+    let width = head.as_ref().map(Head::classes).or(width);
+    if let (Truth::Classes { labels, .. }, Some(width)) = (truth, width)
+        && width > 1
+        && let Some(at) = labels.iter().position(|label| *label as usize >= width)
+    {
+        let message = format!("is {}, but the model scores {width} classes", labels[at]);
+        return Err(Error::input(format!("label of sample {at}"), message)
+            .remedy("correct the label, or name the output that holds the scores (quality.output)"));
+    }
+    Ok(head)
+}
+
+/// A file made elsewhere, which must take what the model takes.
+fn external(
+    spec: &VariantSpec,
+    workload: &Workload,
+    model: &Outline,
+    base: &Path,
+    cache: &Cache,
+) -> Result<Variant> {
+    let file = spec.path.fetch(base, cache, spec.sha256.as_deref())?;
+    let outline = Outline::read(&file.path)?;
+    let signature = |outline: &Outline| {
+        let mut inputs: Vec<_> =
+            outline.inputs.iter().map(|i| (i.name.clone(), i.dtype, i.dims.len())).collect();
+        inputs.sort_by(|a, b| a.0.cmp(&b.0));
+        inputs
+    };
+    if signature(&outline) != signature(model) {
+        let words = |outline: &Outline| {
+            outline.inputs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+        };
+        return Err(Error::input(
+            format!("variant `{}`", spec.name),
+            format!("takes {}", words(&outline)),
+        )
+        .remedy(format!("a variant takes what its model takes: {}", words(model))));
+    }
+    let judged = workload.quality.as_ref().and_then(|q| q.output.as_ref());
+    if let Some(output) = judged.filter(|output| !outline.outputs.contains(output)) {
+        return Err(Error::input(format!("variant `{}`", spec.name), format!("has no output `{output}`"))
+            .remedy(format!("its outputs: {}", outline.outputs.join(", "))));
+    }
+    let (sha256, size) = whole(&file, &outline)?;
+    Ok(Variant {
+        name: spec.name.clone(),
+        recipe: Recipe::External,
+        path: absolute(&file.path)?,
         sha256,
         size,
-    };
-    let workload_sha256 = sha256_bytes(workload.to_toml()?.as_bytes());
-    Ok(Resolved { workload, workload_sha256, outline, variants: vec![variant], data, notes })
+        weights: outline.weights,
+        lineage: Lineage {
+            parent: Some(workload.model.variant.clone()),
+            made_by: spec.made_by.clone(),
+            upfront_cost_usd: spec.upfront_cost,
+        },
+    })
 }
 
 /// Hash and size of a model with the files beside it that hold its weights: of a model in one file
@@ -129,84 +231,6 @@ fn whole(model: &Artifact, outline: &Outline) -> Result<(String, Bytes)> {
     Ok((sha256, Bytes(size)))
 }
 
-/// The data set: from the cache when it was built before, else built and stored there.
-fn data(
-    workload: &Workload,
-    outline: &Outline,
-    model_sha256: &str,
-    base: &Path,
-    cache: &Cache,
-    notes: &mut Vec<String>,
-) -> Result<(DataFacts, Dataset)> {
-    let spec = &workload.data;
-    let generated = spec.generated.is_some();
-    let mut source_hash = String::new();
-    if let Some(npz) = &spec.npz {
-        source_hash = npz.source.fetch(base, cache, None)?.sha256;
-    } else if let Some(generated) = &spec.generated {
-        model_sha256.clone_into(&mut source_hash);
-        for (name, size) in generate::bind(outline, &generated.dims)? {
-            let by = if generated.dims.contains_key(&name) { "as asked" } else { "by default" };
-            notes.push(format!(
-                "dimension `{name}` is {size} in generated inputs, {by} (--dim {name}=N sets it)"
-            ));
-        }
-    }
-    // The recipe of the set names the stored copy; a change of either makes a new one.
-    let recipe = serde_json::to_string(spec).map_err(|e| Error::internal("data", e))?;
-    let key = sha256_bytes(format!("1 {recipe} {source_hash}").as_bytes());
-    let relative = format!("data/{}-{}.npz", workload.name, &key[..16]);
-    let path = cache.path(&relative);
-    let dataset = if path.is_file() {
-        Dataset::read(&path).map_err(|e| {
-            Error::environment(path.display(), format!("the cached data set is broken: {e}"))
-                .remedy("remove it and run again; it will be built anew")
-        })?
-    } else {
-        let dataset = match (&spec.files, &spec.npz, &spec.generated) {
-            (Some(files), _, _) => files_data::build(files, base, cache)?,
-            (_, Some(npz), _) => {
-                let file = npz.source.fetch(base, cache, None)?;
-                Dataset::read_npz(&file.path, npz.labels.as_deref())?
-            }
-            (_, _, Some(generated)) => generate::generate(outline, generated)?,
-            _ => return Err(Error::internal("data", "no kind of data set was given")),
-        };
-        if let Some(name) = spec.npz.as_ref().and_then(|npz| npz.labels.as_ref())
-            && dataset.labels().is_none()
-        {
-            return Err(Error::input(
-                format!("data.npz.labels = `{name}`"),
-                "the file has no such array",
-            )
-            .remedy("name the array of class indices, or remove the key"));
-        }
-        cache.store(&relative, &dataset.to_npz()?)?;
-        dataset
-    };
-    let sha256 = dataset.sha256();
-    if let Some(expected) = &spec.sha256
-        && !expected.eq_ignore_ascii_case(&sha256)
-    {
-        return Err(Error::input(
-            "data.sha256",
-            format!("the data set has content hash {sha256}, but {expected} was expected"),
-        )
-        .remedy("its sources changed: check them, then pin the new hash in the workload"));
-    }
-    let samples = u32::try_from(dataset.samples().len())
-        .map_err(|_| Error::input("data", "has more than 4 billion samples").remedy("sample it"))?;
-    let labels = dataset.labels().map(<[u32]>::to_vec);
-    if let Some(labels) = &labels {
-        let classes = labels.iter().collect::<BTreeSet<_>>().len();
-        notes.push(format!("data: {samples} labelled samples of {classes} classes"));
-    } else if generated {
-        notes.push(format!("data: {samples} generated samples; quality cannot be measured"));
-    }
-    let path = absolute(&path)?;
-    Ok((DataFacts { path, sha256, samples, labels, generated }, dataset))
-}
-
 /// Workers start in the same folder, but records must not depend on it.
 fn absolute(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|e| Error::io(path, "find", &e))
@@ -230,36 +254,4 @@ fn has_one_batch(outline: &Outline) -> Result<()> {
             .remedy("every input needs the batch as its first axis; export the model that way"));
     }
     Ok(())
-}
-
-/// Whether the samples can be fed to the model: names, element types, fixed axes.
-fn fits(outline: &Outline, dataset: &Dataset) -> Result<()> {
-    let wanted: Vec<String> = outline.inputs.iter().map(ToString::to_string).collect();
-    let wanted = format!("the model takes {}", wanted.join(" and "));
-    let empty = Tensors::default();
-    let sample = dataset.samples().first().unwrap_or(&empty);
-    for input in &outline.inputs {
-        let subject = format!("data for input `{}`", input.name);
-        let Some(tensor) = sample.get(&input.name) else {
-            return Err(Error::input(subject, "is missing").remedy(wanted));
-        };
-        if tensor.dtype() != input.dtype {
-            let message = format!("has element type {}", tensor.dtype());
-            return Err(Error::input(subject, message).remedy(wanted));
-        }
-        let same_rank = tensor.shape().len() == input.dims.len();
-        let mut axes = tensor.shape().iter().zip(&input.dims).skip(1);
-        let wrong_axis = axes.any(|(size, dim)| matches!(dim, Dim::Fixed(fixed) if fixed != size));
-        if !same_rank || wrong_axis {
-            let message =
-                format!("has shape {:?} a sample (the first axis is the batch)", tensor.shape());
-            return Err(Error::input(subject, message).remedy(wanted));
-        }
-    }
-    match sample.0.iter().find(|(name, _)| !outline.inputs.iter().any(|i| i.name == *name)) {
-        Some((name, _)) => {
-            Err(Error::input(format!("data array `{name}`"), "is not an input").remedy(wanted))
-        }
-        None => Ok(()),
-    }
 }

@@ -2,7 +2,7 @@
 
 mod pb;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -47,6 +47,8 @@ pub struct Outline {
     pub inputs: Vec<ValueSpec>,
     /// Names of what it returns.
     pub outputs: Vec<String>,
+    /// Size of the last axis of each output for which the model states one.
+    pub output_widths: BTreeMap<String, usize>,
     /// Nodes of the top-level graph.
     pub nodes: usize,
     /// Bytes of all weights in their stored types, external ones included.
@@ -105,6 +107,14 @@ impl Outline {
             opsets: model.opset_import.into_iter().map(|o| (o.domain, o.version)).collect(),
             inputs,
             outputs: graph.output.iter().map(|v| v.name.clone()).collect(),
+            output_widths: graph
+                .output
+                .iter()
+                .filter_map(|v| match value_spec(subject, v).ok()?.dims.last()? {
+                    Dim::Fixed(size) => Some((v.name.clone(), *size)),
+                    _ => None,
+                })
+                .collect(),
             nodes: graph.node.len(),
             weights: Bytes(weights),
             external_files: graph

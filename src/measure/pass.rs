@@ -1,0 +1,312 @@
+//! What a pass over the plan knows, and how a case becomes a record.
+
+use std::collections::{HashMap, HashSet};
+
+use super::case::{Ask, Bench, Measured, provider_shares};
+use super::judge;
+use super::run::RunOptions;
+use super::validity::is_worth_another_attempt;
+use crate::error::{ErrorKind, Result};
+use crate::hardware::UNKNOWN;
+use crate::quality::{ALL, Outputs, QualityFigure};
+use crate::store::{
+    self, CaseRecord, CpuLimit, Hashes, LineageRecord, Machine, MemoryBytes, Record, TimingMs,
+    Verdict, Versus,
+};
+use crate::units::{Bytes, Nanos};
+use crate::variant::{Engine, Variant};
+use crate::workload::{Case, QualitySpec};
+
+/// What a pass over the plan knows.
+pub(super) struct Pass<'a> {
+    options: &'a RunOptions<'a>,
+    bench: Bench<'a>,
+    /// Records of cases that are measured, by case id.
+    pub(super) done: HashMap<String, Record>,
+    /// Processes that cases took in earlier passes, by case id.
+    pub(super) processes: HashMap<String, u32>,
+    /// Compositions (variant, engine, batch) whose quality pass is over.
+    judged: HashSet<String>,
+    /// The model's own outputs by composition, where variants are to be compared with it.
+    parents: HashMap<String, Outputs>,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(options: &'a RunOptions<'a>) -> Result<Self> {
+        let records = options.run_dir.records()?;
+        let attempts = options.resolved.workload.load.attempts;
+        let (mut done, mut processes) = (HashMap::new(), HashMap::new());
+        for record in records {
+            let id = record.case.id.clone();
+            processes.insert(id.clone(), record.process + 1);
+            // The last record of a case counts. One that failed, and one whose attempts were cut
+            // short, is measured again.
+            let cut_short =
+                is_worth_another_attempt(&record.verdict.reasons) && record.process + 1 < attempts;
+            if record.failure.is_some() || cut_short {
+                done.remove(&id);
+            } else {
+                done.insert(id, record);
+            }
+        }
+        Ok(Self {
+            options,
+            bench: Bench {
+                resolved: options.resolved,
+                host: options.host,
+                library: options.library,
+                worker: &options.worker,
+                interrupted: &options.interrupted,
+            },
+            done,
+            processes,
+            judged: HashSet::new(),
+            parents: HashMap::new(),
+        })
+    }
+
+    /// Measures a case and judges its outputs.
+    pub(super) fn case(
+        &mut self,
+        case: &Case,
+        window: Nanos,
+        phase: &mut dyn FnMut(&str),
+    ) -> Result<Measured> {
+        let resolved = self.options.resolved;
+        let compares = resolved.variants.len() > 1;
+        let key = composition(case);
+        let judged = format!("{} {key}", case.variant);
+        let wanted = resolved.workload.quality.is_some() || compares;
+        let quality = wanted && !self.judged.contains(&judged) && self.quality_of(case).is_none();
+        let inspect = self.ops_of(case).is_none();
+        let mut measured = self.bench.measure(case, Ask { window, quality, inspect }, phase)?;
+        let Some(outputs) = measured.outputs.take() else { return Ok(measured) };
+        let is_parent = case.variant == 0;
+        if compares && is_parent {
+            self.options.run_dir.write_outputs(&key, &outputs)?;
+        }
+        let interrupted = self.bench.interrupted;
+        let parents = match (compares, is_parent) {
+            (true, false) => self.parents_of(&key),
+            _ => None,
+        };
+        match judge::figures(resolved, &outputs, parents, interrupted) {
+            Ok(figures) => {
+                measured.quality = Some(figures);
+                self.judged.insert(judged);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+            Err(error) => {
+                measured.late_failure.get_or_insert(error);
+            }
+        }
+        if compares && is_parent {
+            self.parents.insert(key, outputs);
+        }
+        Ok(measured)
+    }
+
+    /// The model's own outputs in this composition: of this pass, or kept from an earlier one.
+    fn parents_of(&mut self, key: &str) -> Option<&Outputs> {
+        if !self.parents.contains_key(key)
+            && let Some(kept) = self.options.run_dir.read_outputs(key)
+        {
+            self.parents.insert(key.to_owned(), kept);
+        }
+        self.parents.get(key)
+    }
+
+    /// Quality is the same for every load on one variant, engine and batch composition, so it is
+    /// measured once for each.
+    fn quality_of(&self, case: &Case) -> Option<Vec<QualityFigure>> {
+        let known = self.sibling(case, case.variant, |r| !r.quality.is_empty());
+        known.map(|r| r.quality.clone())
+    }
+
+    fn ops_of(&self, case: &Case) -> Option<Vec<store::OpRow>> {
+        self.sibling(case, case.variant, |r| !r.ops.is_empty()).map(|r| r.ops.clone())
+    }
+
+    /// A record of `variant` on the same engine, in the same batches.
+    fn sibling(
+        &self,
+        case: &Case,
+        variant: usize,
+        fits: impl Fn(&Record) -> bool,
+    ) -> Option<&Record> {
+        let resolved = self.options.resolved;
+        let variant = &resolved.variants[variant];
+        let backend = case.backend.to_string();
+        let runtime = self.options.library.map(|l| &l.sha256);
+        self.done.values().find(|r| {
+            r.sha256.variant == variant.sha256
+                && r.case.variant == variant.name
+                && r.sha256.data == resolved.data.sha256
+                && (r.sha256.runtime.is_none() || r.sha256.runtime.as_ref() == runtime)
+                && r.case.backend == backend
+                && r.case.threads == case.threads.to_string()
+                && r.case.sessions == case.sessions
+                && r.case.batching == case.batching
+                && r.host_id == self.options.host.host_id
+                && fits(r)
+        })
+    }
+
+    /// The case beside the baseline's, as far as that is measured.
+    fn versus(&self, case: &Case, record: &Record) -> Option<Versus> {
+        let resolved = self.options.resolved;
+        let name = resolved.baseline();
+        let baseline = resolved.variants.iter().position(|v| v.name == name)?;
+        if baseline == case.variant {
+            return None;
+        }
+        let other = self.sibling(case, baseline, |r| {
+            r.case.scenario == case.scenario && r.failure.is_none()
+        })?;
+        let ratio = |a: f64, b: f64| (a > 0.0 && b > 0.0).then(|| a / b);
+        let p50 = |r: &Record| r.latency_ms.get("p50").copied().flatten().map(|i| i.value);
+        let decides = |r: &Record| {
+            let spec = resolved.workload.quality.as_ref()?;
+            deciding(spec, &r.quality).map(|figure| figure.value)
+        };
+        Some(Versus {
+            baseline: name.to_owned(),
+            speedup: ratio(p50(other)?, p50(record)?),
+            size_ratio: ratio(record.size_bytes.0 as f64, other.size_bytes.0 as f64),
+            quality_kept: decides(record).zip(decides(other)).and_then(|(a, b)| ratio(a, b)),
+            basis: "separate_processes".to_owned(),
+        })
+    }
+
+    pub(super) fn record(
+        &self,
+        case: &Case,
+        process: u32,
+        started_at: String,
+        result: &Result<Measured>,
+    ) -> Record {
+        let (measured, failure) = match result {
+            Ok(measured) => (Some(measured), measured.late_failure.as_ref()),
+            Err(error) => (None, Some(error)),
+        };
+        let resolved = self.options.resolved;
+        let workload = &resolved.workload;
+        let host = self.options.host;
+        let variant = &resolved.variants[case.variant];
+        let facts = measured.map(|m| &m.facts);
+        let quality = measured
+            .and_then(|m| m.quality.clone().or_else(|| self.quality_of(case)))
+            .unwrap_or_default();
+        let ops =
+            measured.and_then(|m| m.ops.clone().or_else(|| self.ops_of(case))).unwrap_or_default();
+        let mut reasons = measured.map(|m| m.reasons.clone()).unwrap_or_default();
+        if let Some(error) = failure {
+            reasons.push(format!("failed: {}", error.message()));
+        }
+        let meets_quality = workload.quality.as_ref().and_then(|spec| meets(spec, &quality));
+        let mut record = Record {
+            schema_version: store::SCHEMA_VERSION,
+            run_id: self.options.run_dir.id(),
+            started_at,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            case: case_record(case, variant, &workload.name, facts.map(|f| f.device.clone())),
+            sha256: Hashes {
+                variant: variant.sha256.clone(),
+                data: resolved.data.sha256.clone(),
+                workload: resolved.workload_sha256.clone(),
+                runtime: facts.and_then(|f| f.runtime.sha256.clone()),
+            },
+            runtime_version: facts.map(|f| format!("{} {}", f.runtime.name, f.runtime.version)),
+            lineage: LineageRecord {
+                parent: variant.lineage.parent.clone(),
+                made_by: variant.lineage.made_by.clone(),
+                upfront_cost_usd: variant.lineage.upfront_cost_usd,
+            },
+            machine: Some(machine(host)),
+            host_id: host.host_id.clone(),
+            hardware_class: host.hardware_class.clone(),
+            isa: host.cpu.isa.clone(),
+            effective_cpus: CpuLimit {
+                count: host.effective_cpus.count,
+                reason: host.effective_cpus.reason.clone(),
+            },
+            threads_used: case.threads_on(host.effective_cpus.count),
+            process,
+            round: 0,
+            verdict: Verdict { valid: reasons.is_empty(), reasons, meets_quality },
+            latency_ms: measured.map(|m| m.summary.latency_ms.clone()).unwrap_or_default(),
+            throughput_per_s: measured.and_then(|m| m.summary.throughput.clone()),
+            quality,
+            versus_baseline: None,
+            timing_ms: measured.map(|m| TimingMs {
+                load: m.facts.load.as_millis_f64(),
+                compile: m.facts.compile.as_millis_f64(),
+                first: m.first.as_millis_f64(),
+            }),
+            memory_bytes: MemoryBytes {
+                weights: variant.weights,
+                peak_rss: measured.and_then(|m| m.peak_rss),
+            },
+            size_bytes: Bytes(variant.size.0),
+            energy_j_per_inference: None,
+            node_share: provider_shares(&ops),
+            ops,
+            diagnoses: Vec::new(),
+            load: measured.map(|m| m.load.clone()),
+            telemetry: measured.map(|m| m.telemetry),
+            observations: None,
+            failure: failure.cloned(),
+            provenance: match case.backend.engine {
+                Engine::Mock => "mock".to_owned(),
+                _ => "measured".to_owned(),
+            },
+        };
+        record.versus_baseline = self.versus(case, &record);
+        record
+    }
+}
+
+/// Engine, threads, sessions and batch: what the outputs of a variant may depend on.
+fn composition(case: &Case) -> String {
+    format!("{} {} {} {}", case.backend, case.threads, case.sessions, case.batching)
+}
+
+fn deciding<'a>(spec: &QualitySpec, quality: &'a [QualityFigure]) -> Option<&'a QualityFigure> {
+    quality.iter().find(|figure| figure.metric == spec.metric && figure.segment == ALL)
+}
+
+/// Whether the deciding figure is within its bounds; `None` without a bound or a figure.
+fn meets(spec: &QualitySpec, quality: &[QualityFigure]) -> Option<bool> {
+    if spec.at_least.is_none() && spec.at_most.is_none() {
+        return None;
+    }
+    let value = deciding(spec, quality)?.value;
+    let enough = spec.at_least.is_none_or(|bound| value >= bound);
+    Some(enough && spec.at_most.is_none_or(|bound| value <= bound))
+}
+
+fn case_record(case: &Case, variant: &Variant, model: &str, device: Option<String>) -> CaseRecord {
+    CaseRecord {
+        id: case.id.clone(),
+        model: model.to_owned(),
+        variant: variant.name.clone(),
+        recipe: variant.recipe.to_string(),
+        backend: case.backend.to_string(),
+        device,
+        batching: case.batching,
+        sessions: case.sessions,
+        threads: case.threads.to_string(),
+        scenario: case.scenario,
+    }
+}
+
+fn machine(host: &crate::hardware::Host) -> Machine {
+    let known = |text: &Option<String>| text.clone().filter(|t| t != UNKNOWN);
+    Machine {
+        cpu_model: host.cpu.model.clone(),
+        microarchitecture: host.cpu.microarchitecture.clone(),
+        logical_cpus: host.cpu.logical_cpus,
+        provider: known(&host.cloud.provider),
+        instance_type: known(&host.cloud.instance_type),
+    }
+}
