@@ -29,7 +29,7 @@ use infermark::measure::{
 use infermark::settings::Settings;
 use infermark::units::Nanos;
 use infermark::variant::Optimization;
-use infermark::workload::{self, Resolved, Workload};
+use infermark::workload::{self, Resolved, Split, Workload};
 use infermark::{error::Result, hardware, stats};
 
 const PATIENCE: Nanos = Nanos::from_secs(120);
@@ -56,9 +56,9 @@ fn main() -> ExitCode {
 
 fn compare(pairs: u32, rounds: u32, python: Option<String>) -> Result<()> {
     let settings = Settings::from_environment();
-    let workload = Workload::parse("the quickstart workload", workload::QUICKSTART)?;
-    let resolved = workload::resolve(workload, Path::new("."), &settings.cache)?;
-    let library = find_library(settings.ort_dylib.as_deref(), &settings.cache)?;
+    let workload = Workload::read(&workload::unpack(&settings.cache)?.join("magika.toml"))?;
+    let resolved = workload::resolve(workload, Split::Test, Path::new("."), &settings.cache)?;
+    let library = find_library(settings.ort_dylib.as_deref(), None, &settings.cache)?;
     let own = WorkerCommand {
         program: PathBuf::from(env!("CARGO_BIN_EXE_infermark")),
         args: vec!["worker".into()],

@@ -1,12 +1,14 @@
 //! Arguments → settings → call → exit code. One file a subcommand.
 
 mod cache;
+mod cost;
 mod doctor;
 mod fetching;
 mod fit_head;
 mod hardware;
 mod interrupt;
 mod output;
+mod prices;
 mod progress;
 mod run;
 mod runs;
@@ -43,6 +45,13 @@ enum Command {
     Runs {
         #[command(subcommand)]
         command: runs::Command,
+    },
+    /// Say what measured cases cost, at this machine's price or others
+    Cost(cost::Args),
+    /// Prices of machines, each with its source and date
+    Prices {
+        #[command(subcommand)]
+        command: prices::Command,
     },
     /// Fit a linear head on an encoder's output, on rows that are never measured
     FitHead(fit_head::Args),
@@ -109,6 +118,8 @@ fn dispatch(cli: Cli) -> Result<Ended> {
     match cli.command {
         Some(Command::Worker) => crate::measure::serve().map(fine),
         Some(Command::Gpus) => hardware::print_gpus().map(fine),
+        Some(Command::Cost(args)) => cost::execute(&args, &settings()).map(fine),
+        Some(Command::Prices { command }) => prices::execute(&command).map(fine),
         Some(Command::FitHead(args)) => fit_head::execute(&args, &settings()).map(fine),
         Some(Command::Hardware(args)) => hardware::execute(&args).map(fine),
         Some(Command::Doctor(args)) => doctor::execute(&args, &settings())

@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::economics::PriceTable;
 use crate::error::{Error, Result};
 use crate::report::{Csv, Markdown, Report, ReportModel, Table};
 use crate::store::{Record, SCHEMA_VERSION};
@@ -45,15 +46,16 @@ pub(super) fn records(
     records: &[Record],
     not_run: &[(String, String)],
 ) -> Result<()> {
+    let report = || Ok::<_, Error>(ReportModel::of(records, &PriceTable::built_in()?));
     let text = match format {
         Format::Json => {
             let not_run = not_run.iter().map(|(case, reason)| NotRun { case, reason }).collect();
             let run_dir = run_dir.display().to_string();
             json(&RunJson { schema_version: SCHEMA_VERSION, run_dir, records, not_run })?
         }
-        Format::Table => Table.render(&ReportModel::of(records))?,
-        Format::Csv => Csv.render(&ReportModel::of(records))?,
-        Format::Md => Markdown.render(&ReportModel::of(records))?,
+        Format::Table => Table.render(&report()?)?,
+        Format::Csv => Csv.render(&report()?)?,
+        Format::Md => Markdown.render(&report()?)?,
     };
     figures(&text)
 }

@@ -11,6 +11,7 @@ use super::runtime::Runtime;
 use super::target;
 use crate::artifact::find_library;
 use crate::backend;
+use crate::economics::PriceTable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hardware;
 use crate::load::{Batching, Scenario};
@@ -206,7 +207,7 @@ fn finish(args: &Args, run_dir: &RunDir, outcome: &RunOutcome) -> Result<Ended> 
         output::records(args.format, run_dir.path(), &outcome.records, &outcome.not_run)?;
     }
     if !outcome.records.is_empty() {
-        let model = ReportModel::of(&outcome.records);
+        let model = ReportModel::of(&outcome.records, &PriceTable::built_in()?);
         write(&run_dir.path().join("report.md"), &Markdown.render(&model)?)?;
         write(&run_dir.path().join("records.csv"), &Csv.render(&model)?)?;
     }

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::output::{self, Format};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
-use crate::store::{RunDir, SCHEMA_VERSION, list_runs};
+use crate::store::{Record, RunDir, SCHEMA_VERSION, list_runs};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -30,19 +30,24 @@ pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
         Command::List { format } => list(*format, settings),
         Command::Show { run, format } => {
             let run = RunDir::find(&settings.reports, run)?;
-            let mut records = run.records()?;
-            // Of a case that was measured again, the last record counts.
-            let mut seen = std::collections::HashSet::new();
-            records.reverse();
-            records.retain(|r| seen.insert(r.case.id.clone()));
-            records.reverse();
-            if records.is_empty() {
-                return Err(Error::input(run.path().display(), "holds no records")
-                    .remedy("measure with `infermark run … --resume` and its id"));
-            }
+            let records = last_records(&run)?;
             output::records(*format, run.path(), &records, &[])
         }
     }
+}
+
+/// The records of a run; of a case that was measured again, the last one counts.
+pub(super) fn last_records(run: &RunDir) -> Result<Vec<Record>> {
+    let mut records = run.records()?;
+    let mut seen = std::collections::HashSet::new();
+    records.reverse();
+    records.retain(|r| seen.insert(r.case.id.clone()));
+    records.reverse();
+    if records.is_empty() {
+        return Err(Error::input(run.path().display(), "holds no records")
+            .remedy("measure with `infermark run … --resume` and its id"));
+    }
+    Ok(records)
 }
 
 fn list(format: Format, settings: &Settings) -> Result<()> {

@@ -40,9 +40,15 @@ const COLUMNS: &[Column] = &[
     ("throughput_per_s", |r| text(r.throughput_per_s.as_ref().map(|t| t.value))),
     ("throughput_per_s_low", |r| text(r.throughput_per_s.as_ref().and_then(|t| t.low))),
     ("throughput_per_s_high", |r| text(r.throughput_per_s.as_ref().and_then(|t| t.high))),
-    ("accuracy", |r| text(r.quality.first().map(|q| q.value))),
-    ("accuracy_low", |r| text(r.quality.first().and_then(|q| q.low))),
-    ("accuracy_high", |r| text(r.quality.first().and_then(|q| q.high))),
+    ("quality_metric", |r| r.quality.first().map(|q| q.metric.to_string()).unwrap_or_default()),
+    ("quality", |r| text(r.quality.first().map(|q| q.value))),
+    ("quality_low", |r| text(r.quality.first().and_then(|q| q.low))),
+    ("quality_high", |r| text(r.quality.first().and_then(|q| q.high))),
+    ("quality_delta", |r| text(r.quality.first().and_then(|q| q.delta))),
+    ("baseline", |r| r.versus_baseline.as_ref().map(|v| v.baseline.clone()).unwrap_or_default()),
+    ("speedup", |r| text(r.versus_baseline.as_ref().and_then(|v| v.speedup))),
+    ("size_ratio", |r| text(r.versus_baseline.as_ref().and_then(|v| v.size_ratio))),
+    ("quality_kept", |r| text(r.versus_baseline.as_ref().and_then(|v| v.quality_kept))),
     ("requests", |r| r.load.as_ref().map(|l| l.requests.to_string()).unwrap_or_default()),
     ("batches", |r| r.load.as_ref().map(|l| l.batches.to_string()).unwrap_or_default()),
     ("load_ms", |r| text(r.timing_ms.map(|t| t.load))),
@@ -71,9 +77,17 @@ impl Report for Csv {
     fn render(&self, model: &ReportModel) -> Result<String> {
         let fail = |e: &dyn std::fmt::Display| Error::internal("csv", e);
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(COLUMNS.iter().map(|(name, _)| name)).map_err(|e| fail(&e))?;
+        let of_cost = ["usd_per_1m", "price_of", "price_provenance"];
+        let header = COLUMNS.iter().map(|(name, _)| *name).chain(of_cost);
+        writer.write_record(header).map_err(|e| fail(&e))?;
         for record in &model.records {
-            writer.write_record(COLUMNS.iter().map(|(_, of)| of(record))).map_err(|e| fail(&e))?;
+            let cost = model.costs.rows.iter().find(|row| row.case_id == record.case.id);
+            let of_cost = cost.map_or_else(<[String; 3]>::default, |row| {
+                let of = format!("{} {} {}", row.provider, row.instance_type, row.term);
+                [row.usd_per_1m.to_string(), of, row.provenance.clone()]
+            });
+            let cells = COLUMNS.iter().map(|(_, of)| of(record)).chain(of_cost);
+            writer.write_record(cells).map_err(|e| fail(&e))?;
         }
         let bytes = writer.into_inner().map_err(|e| fail(&e))?;
         String::from_utf8(bytes).map_err(|e| fail(&e))

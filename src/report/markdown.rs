@@ -9,12 +9,11 @@ pub struct Markdown;
 
 impl Report for Markdown {
     fn render(&self, model: &ReportModel) -> Result<String> {
-        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-        let mut text = format!("### {}\n\n", model.title);
-        text.push_str(&line(model.columns.iter().map(|c| escaped(c)).collect()));
-        text.push_str(&line(model.columns.iter().map(|_| "---".to_owned()).collect()));
-        for row in &model.rows {
-            text.push_str(&line(row.iter().map(|cell| escaped(cell)).collect()));
+        let mut text = format!("### {}\n\n{}", model.title, table(&model.columns, &model.rows));
+        if let Some(comparison) = &model.comparison {
+            let title = one_line(&comparison.title);
+            text.push_str(&format!("\n{title}\n\n"));
+            text.push_str(&table(&comparison.columns, &comparison.rows));
         }
         text.push('\n');
         for (label, value) in &model.facts {
@@ -25,6 +24,16 @@ impl Report for Markdown {
         }
         Ok(text)
     }
+}
+
+fn table(columns: &[String], rows: &[Vec<String>]) -> String {
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(columns.iter().map(|c| escaped(c)).collect());
+    text.push_str(&line(columns.iter().map(|_| "---".to_owned()).collect()));
+    for row in rows {
+        text.push_str(&line(row.iter().map(|cell| escaped(cell)).collect()));
+    }
+    text
 }
 
 /// Markdown would read `|` as the end of a cell and `~…~` as struck out.

@@ -2,15 +2,17 @@
 //!
 //! A [`ReportModel`] is computed once from records; each [`Report`] only lays it out.
 
+mod compare;
 mod csv;
 mod markdown;
 mod model;
 mod table;
 
+pub use compare::Comparison;
 pub use csv::Csv;
 pub use markdown::Markdown;
 pub use model::ReportModel;
-pub use table::{Table, wrapped};
+pub use table::{Table, ruled, wrapped};
 
 use crate::error::Result;
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::load::Scenario;
+use super::compare::Comparison;
+use crate::economics::{self, Choice, Costs, PriceTable};
+use crate::quality::{ALL, QualityFigure};
 use crate::stats::Interval;
 use crate::store::Record;
 use crate::units::Bytes;
@@ -13,25 +15,29 @@ pub struct ReportModel {
     /// One line: the model and what all rows have in common.
     pub title: String,
     /// Names of the columns, units included.
-    pub columns: Vec<&'static str>,
+    pub columns: Vec<String>,
     /// One row a record.
     pub rows: Vec<Vec<String>>,
+    /// Variants beside the baseline, where there are several.
+    pub comparison: Option<Comparison>,
     /// Facts of the run, each a label and a value.
     pub facts: Vec<(&'static str, String)>,
     /// What a reader must know about single rows.
     pub notes: Vec<String>,
     /// The records themselves, for layouts that show everything.
     pub records: Vec<Record>,
+    /// What they cost; empty where no price is known.
+    pub costs: Costs,
 }
 
 /// A figure that is not there.
-const NONE: &str = "–";
+pub(super) const NONE: &str = "–";
 
 impl ReportModel {
-    /// Computes the report of `records`.
+    /// Computes the report of `records`, priced by `prices`.
     ///
     /// Parameters that all records share go into the title; the others become columns.
-    pub fn of(records: &[Record]) -> Self {
+    pub fn of(records: &[Record], prices: &PriceTable) -> Self {
         let shared: Vec<Parameter> =
             PARAMETERS.into_iter().filter(|p| p.values(records).len() <= 1).collect();
         let varying: Vec<Parameter> =
@@ -40,25 +46,45 @@ impl ReportModel {
         for value in shared.iter().filter_map(|p| Some((p.long)(records.first()?))) {
             title = format!("{title} · {value}");
         }
-        if records.iter().any(|r| r.provenance == "mock") {
+        let is_mock = records.iter().any(|r| r.provenance == "mock");
+        if is_mock {
             title.push_str(" · figures of the scripted mock engine");
         }
-        let has_quality = records.iter().any(|r| !r.quality.is_empty());
-        let mut columns: Vec<&'static str> = varying.iter().map(|p| p.name).collect();
-        columns.extend(["batch", "load", "p50 ms", "p95 ms", "p99 ms", "samples/s"]);
-        if has_quality {
-            columns.push("accuracy");
+        let mut unpriced = None;
+        let costs = if is_mock {
+            Costs::default()
+        } else {
+            economics::costs(records, prices, &Choice::default()).unwrap_or_else(|error| {
+                unpriced = Some(error);
+                Costs::default()
+            })
+        };
+        let metric = records.iter().find_map(|r| r.quality.first()).map(|q| q.metric.clone());
+        let mut columns: Vec<String> = varying.iter().map(|p| p.name.to_owned()).collect();
+        columns.extend(["batch", "load", "p50 ms", "p95 ms", "p99 ms", "samples/s"].map(String::from));
+        columns.extend(metric.as_ref().map(ToString::to_string));
+        if !costs.rows.is_empty() {
+            columns.push("$/1M".to_owned());
         }
-        columns.push("verdict");
+        columns.push("verdict".to_owned());
         let rows: Vec<Vec<String>> =
-            records.iter().map(|r| row(r, &varying, has_quality)).collect();
+            records.iter().map(|r| row(r, &varying, metric.is_some(), &costs)).collect();
+        let mut notes = notes(records, &rows);
+        notes.extend(quality_notes(records));
+        notes.extend(costs.notes.iter().map(|note| format!("$/1M on a machine that is always busy: {note}")));
+        if let (Some(error), true) = (unpriced, records.iter().any(|r| r.throughput_per_s.is_some())) {
+            let remedy = error.remedy_text().map_or_else(String::new, |r| format!("; {r}"));
+            notes.push(format!("no price: {}{remedy} to `infermark cost`", error.message()));
+        }
         Self {
             title,
             columns,
             facts: facts(records),
-            notes: notes(records, &rows),
+            notes,
+            comparison: Comparison::of(records, &costs),
             rows,
             records: records.to_vec(),
+            costs,
         }
     }
 }
@@ -93,13 +119,15 @@ impl Parameter {
     }
 }
 
-fn row(record: &Record, varying: &[Parameter], has_quality: bool) -> Vec<String> {
+fn row(
+    record: &Record,
+    varying: &[Parameter],
+    has_quality: bool,
+    costs: &Costs,
+) -> Vec<String> {
     let mut cells: Vec<String> = varying.iter().map(|p| (p.of)(record)).collect();
     cells.push(record.case.batching.size().to_string());
-    cells.push(match record.case.scenario {
-        Scenario::Single => "single".to_owned(),
-        Scenario::Closed { concurrency } => format!("closed {concurrency}"),
-    });
+    cells.push(record.case.scenario.to_string());
     let latency = |name: &str| record.latency_ms.get(name).copied().flatten();
     cells.push(latency("p50").map_or_else(|| NONE.to_owned(), |i| with_half_width(&i)));
     for name in ["p95", "p99"] {
@@ -111,6 +139,9 @@ fn row(record: &Record, varying: &[Parameter], has_quality: bool) -> Vec<String>
     ));
     if has_quality {
         cells.push(quality(record));
+    }
+    if !costs.rows.is_empty() {
+        cells.push(cost(record, costs));
     }
     cells.push(verdict(record));
     cells
@@ -134,7 +165,7 @@ fn tail(interval: &Interval) -> String {
 }
 
 /// Three significant digits, or all digits before the point.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         v if v >= 100.0 => format!("{value:.0}"),
@@ -155,7 +186,13 @@ fn quality(record: &Record) -> String {
     format!("{:.3}{half}{failed}", figure.value)
 }
 
-fn verdict(record: &Record) -> String {
+/// USD for a million samples on a machine that is always busy.
+pub(super) fn cost(record: &Record, costs: &Costs) -> String {
+    let row = costs.rows.iter().find(|row| row.case_id == record.case.id);
+    row.map_or_else(|| NONE.to_owned(), |row| number(row.usd_per_1m))
+}
+
+pub(super) fn verdict(record: &Record) -> String {
     match (&record.failure, record.verdict.valid) {
         (Some(_), _) => "FAILED",
         (None, true) => "VALID",
@@ -209,10 +246,55 @@ fn facts(records: &[Record]) -> Vec<(&'static str, String)> {
             middle(|t| t.first),
         ),
     ));
-    if let Some(figure) = measured.iter().find_map(|r| r.quality.first()) {
-        facts.push(("quality", format!("on {} labelled samples", figure.samples)));
+    let padded = measured.iter().filter_map(|r| r.load.as_ref()?.padding_share).fold(0.0, f64::max);
+    if padded > 0.0 {
+        facts.push(("padding", format!("up to {:.0} % of a batch's values", 100.0 * padded)));
     }
     facts
+}
+
+/// What is known of each variant's quality besides the figure that decides: the other figures, and
+/// the worst class and segment.
+fn quality_notes(records: &[Record]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut notes = Vec::new();
+    for record in records.iter().filter(|r| !r.quality.is_empty()) {
+        if !seen.insert(record.case.variant.clone()) {
+            continue;
+        }
+        let range = |q: &QualityFigure| match (q.low, q.high) {
+            (Some(low), Some(high)) => format!("{:.3} [{low:.3}, {high:.3}]", q.value),
+            _ => format!("{:.3}", q.value),
+        };
+        let overall: Vec<String> = record
+            .quality
+            .iter()
+            .filter(|q| q.segment == ALL)
+            .map(|q| format!("{} {}", q.metric, range(q)))
+            .collect();
+        let samples = record.quality.first().map_or(0, |q| q.samples);
+        notes.push(format!(
+            "quality of {} on {samples} samples, with 95 % intervals: {}",
+            record.case.variant,
+            overall.join(", ")
+        ));
+        for kind in ["class:", "segment:"] {
+            let parts = record.quality.iter().filter(|q| q.segment.starts_with(kind));
+            let worst = parts.min_by(|a, b| a.value.total_cmp(&b.value));
+            if let Some(worst) = worst {
+                notes.push(format!(
+                    "worst {} of {}: {} {} {} on {} samples",
+                    kind.trim_end_matches(':'),
+                    record.case.variant,
+                    worst.segment.trim_start_matches(kind),
+                    worst.metric,
+                    range(worst),
+                    worst.samples,
+                ));
+            }
+        }
+    }
+    notes
 }
 
 fn notes(records: &[Record], rows: &[Vec<String>]) -> Vec<String> {

@@ -20,22 +20,12 @@ pub struct Table;
 
 impl Report for Table {
     fn render(&self, model: &ReportModel) -> Result<String> {
-        let mut table = comfy_table::Table::new();
-        table
-            .load_style(RULED)
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(WIDTH)
-            .set_header(&model.columns);
-        for row in &model.rows {
-            table.add_row(row);
+        let mut text = wrapped("", &model.title);
+        text.push_str(&ruled(&model.columns, &model.rows));
+        if let Some(comparison) = &model.comparison {
+            text.push_str(&wrapped("", &comparison.title));
+            text.push_str(&ruled(&comparison.columns, &comparison.rows));
         }
-        for (index, column) in table.column_iter_mut().enumerate() {
-            let text = ["variant", "backend", "sess×thr", "load", "verdict"];
-            if !text.contains(&model.columns[index]) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        let mut text = format!("{}{table}\n", wrapped("", &model.title));
         for (label, value) in &model.facts {
             text.push_str(&wrapped(&format!("{label:<9} "), value));
         }
@@ -45,6 +35,31 @@ impl Report for Table {
         Ok(text)
     }
 }
+
+/// Rows below a header, ruled; text to the left, figures to the right.
+pub fn ruled(columns: &[String], rows: &[Vec<String>]) -> String {
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(RULED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
+        .set_header(columns);
+    for row in rows {
+        table.add_row(row);
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if !TEXT.contains(&columns[index].as_str()) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{table}\n")
+}
+
+/// Columns that hold text.
+const TEXT: [&str; 11] = [
+    "variant", "backend", "sess×thr", "load", "verdict", "instance", "region", "term", "price of",
+    "date", "basis",
+];
 
 /// `value` after `label`, broken at spaces so that no line is wider than the table; lines of the
 /// value itself are kept, and what follows is indented as far as the label.

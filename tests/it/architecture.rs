@@ -24,7 +24,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "variant", "workload",
         ],
     ),
-    ("report", &["store", "stats", "load", "quality"]),
+    ("economics", &["store", "stats", "hardware"]),
+    ("report", &["store", "stats", "load", "quality", "economics"]),
     (
         "settings",
         &["artifact", "hardware", "load", "quality", "stats", "store", "variant", "workload"],
@@ -32,8 +33,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "artifact", "backend", "graph", "hardware", "load", "measure", "quality", "report",
-            "settings", "stats", "store", "variant", "workload",
+            "artifact", "backend", "economics", "graph", "hardware", "load", "measure", "quality",
+            "report", "settings", "stats", "store", "variant", "workload",
         ],
     ),
 ];

@@ -175,13 +175,16 @@ fn live_workers_take_turns_and_their_ratio_is_exact() {
         BurstPlan, Command, PrepareSpec, Worker, WorkerCommand, alternate, log_ratio_of_medians,
     };
     use infermark::units::{Bytes, Nanos};
-    use infermark::variant::{Optimization, Recipe, Variant};
+    use infermark::variant::{Lineage, Optimization, Recipe, Variant};
 
     let sandbox = Sandbox::new();
     let workload = sandbox.mock_workload("latency_us=1000", "");
-    sandbox.run(&["run", workload.to_str().unwrap(), "--dry-run"]).assert_fine();
-    let data = std::fs::read_dir(super::sandbox::cache().join("infermark/data")).unwrap();
-    let data = data.map(|e| e.unwrap().path()).find(|p| p.to_string_lossy().contains("/relu-"));
+    // In a cache of its own: the only data set there is this one.
+    let mut dry = sandbox.command(&["run", workload.to_str().unwrap(), "--dry-run"]);
+    let ran = dry.env("XDG_CACHE_HOME", sandbox.path("cache")).output().unwrap();
+    super::sandbox::Ran::from(ran).assert_fine();
+    let data = std::fs::read_dir(sandbox.path("cache/infermark/data")).unwrap();
+    let data = data.map(|e| e.unwrap().path()).next();
     let command = WorkerCommand {
         program: assert_cmd::cargo::cargo_bin!("infermark").to_owned(),
         args: vec!["worker".into()],
@@ -198,6 +201,8 @@ fn live_workers_take_turns_and_their_ratio_is_exact() {
                     path: sandbox.path("relu.onnx"),
                     sha256: String::new(),
                     size: Bytes(0),
+                    weights: Bytes(0),
+                    lineage: Lineage::default(),
                 },
                 backend: backend.parse().unwrap(),
                 options: infermark::backend::PrepareOptions {

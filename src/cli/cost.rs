@@ -1,0 +1,159 @@
+//! `infermark cost`: what measured cases cost, without touching a device.
+
+use std::path::PathBuf;
+
+use super::output::{self, Format};
+use super::{prices, runs};
+use crate::economics::{Choice, CostRow, Term, costs};
+use crate::error::Result;
+use crate::settings::Settings;
+use crate::store::{RunDir, SCHEMA_VERSION};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Runs: `latest`, ids, or paths of runs' folders
+    #[arg(required = true)]
+    runs: Vec<String>,
+    /// Price by these instance types, e.g. `c7i.xlarge,c8a.xlarge`
+    #[arg(long, value_delimiter = ',', value_name = "TYPE")]
+    instance: Vec<String>,
+    /// What the measured machine costs an hour, instead of a table's price
+    #[arg(long, value_name = "USD", conflicts_with_all = ["instance", "region", "term", "prices"], allow_negative_numbers = true)]
+    usd_per_hour: Option<f64>,
+    /// Region, by the provider's own name; the first one of each type when left out
+    #[arg(long)]
+    region: Option<String>,
+    /// How it is paid for: on-demand, spot, 1y, 3y
+    #[arg(long, default_value_t)]
+    term: Term,
+    /// A file of your own prices, which win over ours
+    #[arg(long, value_name = "CSV")]
+    prices: Option<PathBuf>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
+    let mut records = Vec::new();
+    for name in &args.runs {
+        let run = RunDir::find(&settings.reports, name)?;
+        records.extend(runs::last_records(&run)?);
+    }
+    let choice = Choice {
+        instances: args.instance.clone(),
+        usd_per_hour: args.usd_per_hour,
+        region: args.region.clone(),
+        term: args.term,
+    };
+    let costs = costs(&records, &prices::table(args.prices.as_ref())?, &choice)?;
+    let text = match args.format {
+        Format::Json => output::json(&serde_json::json!({
+            "schema_version": SCHEMA_VERSION,
+            "rows": costs.rows,
+            "notes": costs.notes,
+        }))?,
+        Format::Csv => output::csv(&HEADER, costs.rows.iter().map(cells))?,
+        Format::Md => output::markdown(&HEADER, costs.rows.iter().map(cells)),
+        Format::Table => table(&costs.rows),
+    };
+    output::figures(&text)?;
+    if args.format == Format::Table {
+        let mut notes: Vec<String> = costs.notes.iter().map(|n| format!("price: {n}")).collect();
+        notes.push(
+            "on a machine that is always busy (saturated); real demand leaves it idle for part of \
+             the time"
+                .to_owned(),
+        );
+        let text: String = notes.iter().map(|note| output::wrapped("· ", note)).collect();
+        return output::figures(&text);
+    }
+    costs.notes.iter().for_each(|note| output::say(note));
+    Ok(())
+}
+
+const HEADER: [&str; 22] = [
+    "case_id",
+    "model",
+    "variant",
+    "backend",
+    "load",
+    "provider",
+    "instance_type",
+    "region",
+    "term",
+    "usd_per_hour",
+    "price_date",
+    "price_source",
+    "capacity_per_s",
+    "capacity_basis",
+    "utilization",
+    "usd_per_1k",
+    "usd_per_1m",
+    "usd_per_1m_low",
+    "usd_per_1m_high",
+    "usd_per_month",
+    "verdict",
+    "provenance",
+];
+
+fn verdict(row: &CostRow) -> &'static str {
+    match (row.valid, row.meets_quality) {
+        (false, _) => "INVALID",
+        (true, Some(false)) => "FAILS its quality gate",
+        (true, _) => "VALID",
+    }
+}
+
+fn cells(row: &CostRow) -> [String; 22] {
+    let optional = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
+    [
+        row.case_id.clone(),
+        row.model.clone(),
+        row.variant.clone(),
+        row.backend.clone(),
+        row.load.clone(),
+        row.provider.clone(),
+        row.instance_type.clone(),
+        row.region.clone(),
+        row.term.to_string(),
+        row.usd_per_hour.to_string(),
+        row.price_date.clone(),
+        row.price_source.clone(),
+        row.capacity_per_s.to_string(),
+        row.capacity_basis.clone(),
+        row.utilization.to_string(),
+        row.usd_per_1k.to_string(),
+        row.usd_per_1m.to_string(),
+        optional(row.usd_per_1m_low),
+        optional(row.usd_per_1m_high),
+        row.usd_per_month.to_string(),
+        verdict(row).to_owned(),
+        row.provenance.clone(),
+    ]
+}
+
+fn table(rows: &[CostRow]) -> String {
+    let columns = ["variant", "load", "price of", "samples/s", "$/1k", "$/1M", "basis", "verdict"];
+    let several = rows.iter().any(|row| row.model != rows[0].model);
+    let number = |value: f64| format!("{value:.4}");
+    let cells = rows.iter().map(|row| {
+        let variant =
+            if several { format!("{} {}", row.model, row.variant) } else { row.variant.clone() };
+        let range = match (row.usd_per_1m_low, row.usd_per_1m_high) {
+            (Some(low), Some(high)) => format!(" ±{:.1}%", 50.0 * (high - low) / row.usd_per_1m),
+            _ => String::new(),
+        };
+        vec![
+            variant,
+            row.load.clone(),
+            format!("{} {}", row.instance_type, row.term),
+            format!("{:.0}", row.capacity_per_s),
+            format!("{:.6}", row.usd_per_1k),
+            format!("{}{range}", number(row.usd_per_1m)),
+            row.provenance.clone(),
+            verdict(row).to_owned(),
+        ]
+    });
+    crate::report::ruled(&columns.map(String::from), &cells.collect::<Vec<_>>())
+}

@@ -1,0 +1,198 @@
+//! Which price belongs to a measurement.
+//!
+//! A measurement belongs to the hardware it was made on. A machine that is no instance type of the
+//! table is priced by the nearest microarchitecture, pro rata by virtual CPU, and says so.
+
+use super::price::{Instance, PriceTable, Quote, Term};
+use crate::error::{Error, Result};
+use crate::hardware::{UNKNOWN, distance};
+use crate::store::Record;
+
+/// What the user asks to be priced by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Choice {
+    /// Instance types, e.g. `c7i.xlarge`; empty for the machine's own or the nearest.
+    pub instances: Vec<String>,
+    /// The whole machine's price, instead of any table's.
+    pub usd_per_hour: Option<f64>,
+    /// A region's own name; the first of each type when left out.
+    pub region: Option<String>,
+    /// How it is paid for.
+    pub term: Term,
+}
+
+/// A price for the CPUs that were measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Priced {
+    /// The quote; its price is for the whole machine.
+    pub quote: Quote,
+    /// The machine; `None` for a price that the user gave.
+    pub instance: Option<Instance>,
+    /// Price an hour of what was measured.
+    pub usd_per_hour: f64,
+    /// `list price`: the measured machine's own. `pro-rata`: by virtual CPU, of a machine with the
+    /// same or the nearest microarchitecture. `assumed`: of a machine that measures otherwise.
+    /// `given`: by the user.
+    pub provenance: &'static str,
+    /// What a reader must know about it.
+    pub note: String,
+}
+
+/// The prices for a record, one for each instance type asked for.
+///
+/// An error when the table knows no price for it, never a price of 0.
+pub fn choose(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Vec<Priced>> {
+    if let Some(usd_per_hour) = choice.usd_per_hour {
+        if !(usd_per_hour > 0.0 && usd_per_hour.is_finite()) {
+            return Err(Error::input("--usd-per-hour", format!("is {usd_per_hour}"))
+                .remedy("give what the machine costs an hour, above 0"));
+        }
+        return Ok(vec![given(usd_per_hour)]);
+    }
+    if !choice.instances.is_empty() {
+        return choice.instances.iter().map(|name| named(record, table, choice, name)).collect();
+    }
+    let own = record.machine.as_ref().and_then(|m| m.instance_type.as_ref());
+    if let Some(own) = own.filter(|own| table.instances.iter().any(|i| i.instance_type == **own)) {
+        return Ok(vec![named(record, table, choice, own)?]);
+    }
+    Ok(vec![nearest(record, table, choice)?])
+}
+
+fn given(usd_per_hour: f64) -> Priced {
+    Priced {
+        quote: Quote {
+            provider: "own".to_owned(),
+            instance_type: "as given".to_owned(),
+            region: UNKNOWN.to_owned(),
+            term: Term::OnDemand,
+            currency: "USD".to_owned(),
+            usd_per_hour,
+            date: UNKNOWN.to_owned(),
+            source: "--usd-per-hour".to_owned(),
+            basis: "given".to_owned(),
+        },
+        instance: None,
+        usd_per_hour,
+        provenance: "given",
+        note: format!("priced at {usd_per_hour} $ an hour for the measured CPUs, as given"),
+    }
+}
+
+/// The instance type called `name`.
+fn named(record: &Record, table: &PriceTable, choice: &Choice, name: &str) -> Result<Priced> {
+    let all: Vec<&Quote> = table.quotes.iter().filter(|q| q.instance_type == name).collect();
+    if all.is_empty() {
+        return Err(Error::input(format!("instance type `{name}`"), "has no known price")
+            .remedy("`infermark prices list` shows those that have; or give --usd-per-hour or --prices"));
+    }
+    let quote = quote_of(&all, choice).ok_or_else(|| {
+        let known: Vec<String> = all.iter().map(|q| format!("{} {}", q.region, q.term)).collect();
+        let region = choice.region.as_deref().unwrap_or("its first region");
+        let message = format!("has no known price for {} in {region}", choice.term);
+        Error::input(format!("instance type `{name}`"), message)
+            .remedy(format!("known are {}; or give --usd-per-hour", known.join(", ")))
+    })?;
+    let instance = table.instance(quote).ok_or_else(|| {
+        Error::input(format!("instance type `{name}`"), "has a price, but unknown vCPUs")
+            .remedy("give `vcpus` in the price file")
+    })?;
+    let (microarchitecture, measured) = (microarchitecture(record), record.effective_cpus.count);
+    let same = instance.microarchitectures.iter().any(|m| m == microarchitecture);
+    let own = record.machine.as_ref().and_then(|m| m.instance_type.as_deref()) == Some(name);
+    let whole = measured == instance.vcpus as usize;
+    let provenance = match (own && whole, own || same) {
+        (true, _) => "list price",
+        (false, true) => "pro-rata",
+        (false, false) => "assumed",
+    };
+    let mut priced = share(record, quote, instance, provenance);
+    if provenance == "assumed" {
+        priced.note = format!(
+            "ASSUMED: measured on {microarchitecture}, priced as {} ({}), which was not measured; {}",
+            name,
+            instance.microarchitectures.join(" or "),
+            priced.note
+        );
+    }
+    Ok(priced)
+}
+
+/// The cheapest vCPU among the types without accelerator whose microarchitecture is nearest.
+fn nearest(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Priced> {
+    let own = microarchitecture(record);
+    let remedy = "give --instance, or what the machine costs with --usd-per-hour";
+    if !record.case.backend.ends_with(":cpu") && record.provenance != "mock" {
+        let message = format!("ran on {}, and no price is known for that device", record.case.backend);
+        return Err(Error::input(format!("case {}", record.case.id), message).remedy(remedy));
+    }
+    let mut candidates: Vec<(usize, usize, f64, &Quote, &Instance)> = Vec::new();
+    for instance in table.instances.iter().filter(|i| i.accelerator.is_none()) {
+        let near = instance.microarchitectures.iter().filter_map(|m| distance(own, m)).min();
+        let quotes: Vec<&Quote> = table
+            .quotes
+            .iter()
+            .filter(|q| q.provider == instance.provider && q.instance_type == instance.instance_type)
+            .collect();
+        if let (Some(near), Some(quote)) = (near, quote_of(&quotes, choice)) {
+            let each = quote.usd_per_hour / f64::from(instance.vcpus);
+            // A type that may run on several generations is a worse match than one that can't.
+            candidates.push((near, instance.microarchitectures.len(), each, quote, instance));
+        }
+    }
+    let best = candidates.into_iter().min_by(|a, b| {
+        (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)).then(a.4.vcpus.cmp(&b.4.vcpus))
+    });
+    let (near, _, _, quote, instance) = best.ok_or_else(|| {
+        let region = choice.region.as_deref().unwrap_or("any region");
+        let message = format!(
+            "no instance type near {own} has a known {} price in {region}", choice.term
+        );
+        Error::input(format!("the machine ({})", record.hardware_class), message).remedy(remedy)
+    })?;
+    let mut priced = share(record, quote, instance, "pro-rata");
+    let theirs = instance.microarchitectures.join(" or ");
+    let how = if near == 0 {
+        format!("same microarchitecture, {theirs}")
+    } else {
+        format!("nearest microarchitecture, {theirs} for {own}")
+    };
+    priced.note = format!("NOT this machine's own price: {how}; {}", priced.note);
+    Ok(priced)
+}
+
+fn microarchitecture(record: &Record) -> &str {
+    record.machine.as_ref().map_or(UNKNOWN, |m| m.microarchitecture.as_str())
+}
+
+/// The quote of one type for the term, in the region asked for or the first one.
+fn quote_of<'a>(quotes: &[&'a Quote], choice: &Choice) -> Option<&'a Quote> {
+    let region = match &choice.region {
+        Some(region) => region,
+        None => &quotes.first()?.region,
+    };
+    quotes.iter().find(|q| q.region == *region && q.term == choice.term).copied()
+}
+
+/// The price of the CPUs that were measured, of a machine with perhaps more or fewer.
+fn share(record: &Record, quote: &Quote, instance: &Instance, provenance: &'static str) -> Priced {
+    let measured = record.effective_cpus.count;
+    let vcpus = instance.vcpus as usize;
+    let usd_per_hour = quote.usd_per_hour * measured as f64 / vcpus as f64;
+    let part = if measured == vcpus {
+        format!("all {vcpus} vCPUs")
+    } else {
+        format!("{measured} of {vcpus} vCPUs, pro rata,")
+    };
+    let note = format!(
+        "{part} of {} {} ({} {}, {} $/h, {}, {})",
+        quote.provider,
+        quote.instance_type,
+        quote.region,
+        quote.term,
+        quote.usd_per_hour,
+        quote.source,
+        quote.date
+    );
+    Priced { quote: quote.clone(), instance: Some(instance.clone()), usd_per_hour, provenance, note }
+}

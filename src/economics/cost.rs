@@ -1,0 +1,151 @@
+//! The cost of a sample on a machine that is always busy.
+
+use serde::Serialize;
+
+use super::HOURS_A_MONTH;
+use super::choose::{Choice, Priced, choose};
+use super::price::{PriceTable, Term};
+use crate::error::{Error, Result};
+use crate::store::Record;
+
+/// What one case costs at one price.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CostRow {
+    /// The case.
+    pub case_id: String,
+    /// Name of the workload's model.
+    pub model: String,
+    /// Name of the variant.
+    pub variant: String,
+    /// Engine and device.
+    pub backend: String,
+    /// Batch size and load, in words.
+    pub load: String,
+    /// Who rents the machine out.
+    pub provider: String,
+    /// Its type.
+    pub instance_type: String,
+    /// Where it stands.
+    pub region: String,
+    /// How it is paid for.
+    pub term: Term,
+    /// Price of the CPUs that were measured.
+    pub usd_per_hour: f64,
+    /// Price of the whole machine.
+    pub instance_usd_per_hour: f64,
+    /// Virtual CPUs of the whole machine; `null` for a price that was given.
+    pub vcpus: Option<u32>,
+    /// CPUs that were measured.
+    pub measured_cpus: usize,
+    /// When the price was read.
+    pub price_date: String,
+    /// Where it was read.
+    pub price_source: String,
+    /// Samples a second.
+    pub capacity_per_s: f64,
+    /// Always `saturated`: the machine never waits for a request.
+    pub capacity_basis: String,
+    /// Share of the time in which the machine is busy; 1 when saturated.
+    pub utilization: f64,
+    /// Machines.
+    pub replicas: u32,
+    /// Whether the worker's peak memory fits; `null` where the machine's is unknown.
+    pub fits_memory: Option<bool>,
+    /// USD for 1,000 samples.
+    pub usd_per_1k: f64,
+    /// USD for 1,000,000 samples.
+    pub usd_per_1m: f64,
+    /// With the upper end of the capacity's interval.
+    pub usd_per_1m_low: Option<f64>,
+    /// With the lower end of the capacity's interval.
+    pub usd_per_1m_high: Option<f64>,
+    /// USD for 730 hours of the measured CPUs.
+    pub usd_per_month: f64,
+    /// Whether the measurement can be believed.
+    pub valid: bool,
+    /// Whether the variant meets its quality gate; `null` without one.
+    pub meets_quality: Option<bool>,
+    /// Of the price: `list price`, `pro-rata`, `assumed` or `given`. Capacity is measured.
+    pub provenance: String,
+}
+
+/// Costs, and what a reader must know about them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Costs {
+    /// One a case and price.
+    pub rows: Vec<CostRow>,
+    /// How they came about, each once.
+    pub notes: Vec<String>,
+}
+
+/// Prices every record that has a capacity.
+///
+/// cost of a sample = price an hour / (capacity · 3600). An error when there is no price for a
+/// record, or no record with a capacity.
+pub fn costs(records: &[Record], table: &PriceTable, choice: &Choice) -> Result<Costs> {
+    let mut costs = Costs::default();
+    for record in records {
+        let capacity = record.throughput_per_s.as_ref().filter(|t| t.value > 0.0);
+        let Some(capacity) = capacity else {
+            let note = format!("not priced: case {} has no throughput", record.case.id);
+            costs.notes.push(note);
+            continue;
+        };
+        if record.provenance == "mock" {
+            return Err(Error::input(
+                format!("case {}", record.case.id),
+                "holds figures of the scripted mock engine, which nobody can rent",
+            )
+            .remedy("price a run on a real engine"));
+        }
+        for priced in choose(record, table, choice)? {
+            if !costs.notes.contains(&priced.note) {
+                costs.notes.push(priced.note.clone());
+            }
+            costs.rows.push(row(record, &priced, capacity));
+        }
+    }
+    if costs.rows.is_empty() {
+        return Err(Error::input("the run", "holds no case with a throughput")
+            .remedy("measure again with `infermark run … --resume` and its id"));
+    }
+    Ok(costs)
+}
+
+fn row(record: &Record, priced: &Priced, capacity: &crate::store::Throughput) -> CostRow {
+    let per_sample = |rate: f64| priced.usd_per_hour / (rate * 3600.0);
+    let memory = priced.instance.as_ref().and_then(|i| i.memory_gib);
+    let needed = record.memory_bytes.peak_rss;
+    let gib = f64::from(1 << 30);
+    let bound = |rate: Option<f64>| rate.filter(|r| *r > 0.0).map(|r| 1e6 * per_sample(r));
+    CostRow {
+        case_id: record.case.id.clone(),
+        model: record.case.model.clone(),
+        variant: record.case.variant.clone(),
+        backend: record.case.backend.clone(),
+        load: format!("batch {}, {}", record.case.batching.size(), record.case.scenario),
+        provider: priced.quote.provider.clone(),
+        instance_type: priced.quote.instance_type.clone(),
+        region: priced.quote.region.clone(),
+        term: priced.quote.term,
+        usd_per_hour: priced.usd_per_hour,
+        instance_usd_per_hour: priced.quote.usd_per_hour,
+        vcpus: priced.instance.as_ref().map(|i| i.vcpus),
+        measured_cpus: record.effective_cpus.count,
+        price_date: priced.quote.date.clone(),
+        price_source: priced.quote.source.clone(),
+        capacity_per_s: capacity.value,
+        capacity_basis: "saturated".to_owned(),
+        utilization: 1.0,
+        replicas: 1,
+        fits_memory: memory.zip(needed).map(|(has, needs)| needs.0 as f64 <= has * gib),
+        usd_per_1k: 1e3 * per_sample(capacity.value),
+        usd_per_1m: 1e6 * per_sample(capacity.value),
+        usd_per_1m_low: bound(capacity.high),
+        usd_per_1m_high: bound(capacity.low),
+        usd_per_month: priced.usd_per_hour * HOURS_A_MONTH,
+        valid: record.verdict.valid,
+        meets_quality: record.verdict.meets_quality,
+        provenance: priced.provenance.to_owned(),
+    }
+}

@@ -1,0 +1,318 @@
+//! Price tables: quotes, each with its source and date, and the machines they are for.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Our own dated tables; `docs/prices.md` says how they were made.
+const BUILT_IN: [(&str, &str); 5] = [
+    ("prices/aws.csv", include_str!("../../prices/aws.csv")),
+    ("prices/gcp.csv", include_str!("../../prices/gcp.csv")),
+    ("prices/azure.csv", include_str!("../../prices/azure.csv")),
+    ("prices/lambda.csv", include_str!("../../prices/lambda.csv")),
+    ("prices/runpod.csv", include_str!("../../prices/runpod.csv")),
+];
+const INSTANCES: (&str, &str) =
+    ("prices/instances.csv", include_str!("../../prices/instances.csv"));
+
+/// How a machine is paid for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Term {
+    /// By the hour, at any time.
+    #[default]
+    #[serde(rename = "on-demand")]
+    OnDemand,
+    /// By the hour, as long as nobody pays more: it can be taken away.
+    #[serde(rename = "spot")]
+    Spot,
+    /// Committed for a year.
+    #[serde(rename = "1y")]
+    OneYear,
+    /// Committed for three years.
+    #[serde(rename = "3y")]
+    ThreeYears,
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OnDemand => "on-demand",
+            Self::Spot => "spot",
+            Self::OneYear => "1y",
+            Self::ThreeYears => "3y",
+        })
+    }
+}
+
+impl std::str::FromStr for Term {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::OnDemand, Self::Spot, Self::OneYear, Self::ThreeYears]
+            .into_iter()
+            .find(|term| term.to_string() == text)
+            .ok_or_else(|| format!("`{text}` is none of on-demand, spot, 1y, 3y"))
+    }
+}
+
+/// A type of machine that can be rented.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Instance {
+    /// `aws`, `gcp`, `azure`, …
+    pub provider: String,
+    /// e.g. `c7i.xlarge`.
+    pub instance_type: String,
+    /// Virtual CPUs; a core on some types and a hardware thread on others.
+    pub vcpus: u32,
+    /// Memory; `None` where it was not read anywhere.
+    pub memory_gib: Option<f64>,
+    /// Microarchitectures it may run on: clouds mix generations within a type.
+    pub microarchitectures: Vec<String>,
+    /// Its accelerators, if it has any.
+    pub accelerator: Option<String>,
+}
+
+/// A price, with where and when it was read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quote {
+    /// `aws`, `gcp`, `azure`, …
+    pub provider: String,
+    /// e.g. `c7i.xlarge`.
+    pub instance_type: String,
+    /// The provider's own name for it.
+    pub region: String,
+    /// How it is paid for.
+    pub term: Term,
+    /// Always `USD`.
+    pub currency: String,
+    /// Above 0.
+    pub usd_per_hour: f64,
+    /// Of the source's snapshot, `YYYY-MM-DD`, or `unknown`.
+    pub date: String,
+    /// Where it was read.
+    pub source: String,
+    /// `read`, or how it was derived.
+    pub basis: String,
+}
+
+/// Quotes and the machines they are for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PriceTable {
+    /// In the order of the files.
+    pub quotes: Vec<Quote>,
+    /// In the order of the files.
+    pub instances: Vec<Instance>,
+}
+
+/// A row of a price file. A user's own file says what a machine is in the same row.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceRow {
+    provider: String,
+    instance_type: String,
+    region: String,
+    term: String,
+    currency: String,
+    usd_per_hour: String,
+    date: String,
+    source: String,
+    #[serde(default)]
+    basis: String,
+    #[serde(default)]
+    vcpus: Option<u32>,
+    #[serde(default)]
+    memory_gib: Option<f64>,
+    #[serde(default)]
+    microarchitecture: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct InstanceRow {
+    provider: String,
+    instance_type: String,
+    vcpus: u32,
+    memory_gib: Option<f64>,
+    microarchitecture: String,
+    accelerator: String,
+}
+
+impl PriceTable {
+    /// The tables that are part of the program.
+    pub fn built_in() -> Result<Self> {
+        let mut table = Self::default();
+        for row in csv::Reader::from_reader(INSTANCES.1.as_bytes()).deserialize() {
+            let row: InstanceRow = row.map_err(|e| Error::internal(INSTANCES.0, e))?;
+            table.instances.push(Instance {
+                provider: row.provider,
+                instance_type: row.instance_type,
+                vcpus: row.vcpus,
+                memory_gib: row.memory_gib,
+                microarchitectures: names(&row.microarchitecture),
+                accelerator: Some(row.accelerator).filter(|a| !a.is_empty()),
+            });
+        }
+        for (name, text) in BUILT_IN {
+            table.add(name, text)?;
+        }
+        Ok(table)
+    }
+
+    /// Adds the prices of a file with the same columns as ours, and `vcpus`, `memory_gib` and
+    /// `microarchitecture` for machines of the user's own. A quote for the same machine, region
+    /// and term replaces an earlier one.
+    ///
+    /// A price that is missing, negative, zero or no number is an error that names its line.
+    pub fn add(&mut self, name: &str, text: &str) -> Result<()> {
+        let remedy = "docs/prices.md lists the columns; a price is a number above 0, in USD an hour";
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let mut fresh = Vec::new();
+        for (index, row) in reader.deserialize().enumerate() {
+            let at = format!("{name}: line {}", index + 2);
+            let wrong = |message: String| Error::input(&at, message).remedy(remedy);
+            let row: PriceRow = row.map_err(|e| wrong(format!("is no price: {e}")))?;
+            let of = format!("{} {}", row.provider, row.instance_type);
+            let price = row.usd_per_hour.trim();
+            if price.is_empty() {
+                return Err(wrong(format!("has no price for {of}")));
+            }
+            let usd_per_hour: f64 = price
+                .parse()
+                .ok()
+                .filter(|p: &f64| p.is_finite())
+                .ok_or_else(|| wrong(format!("has price `{price}` for {of}")))?;
+            if usd_per_hour <= 0.0 {
+                return Err(wrong(format!("has price {usd_per_hour} for {of}")));
+            }
+            if row.currency != "USD" {
+                return Err(wrong(format!("is in {}, not in USD: convert it first", row.currency)));
+            }
+            if row.source.trim().is_empty() {
+                return Err(wrong(format!("names no source of the price for {of}")));
+            }
+            let is_date = row.date.parse::<jiff::civil::Date>().is_ok() || row.date == "unknown";
+            if !is_date {
+                return Err(wrong(format!("has date `{}`; write YYYY-MM-DD or unknown", row.date)));
+            }
+            let term = row.term.parse().map_err(|e: String| wrong(format!("has a term: {e}")))?;
+            if let Some(vcpus) = row.vcpus.filter(|n| *n > 0) {
+                let known = |i: &Instance| {
+                    i.provider == row.provider && i.instance_type == row.instance_type
+                };
+                self.instances.retain(|i| !known(i));
+                self.instances.push(Instance {
+                    provider: row.provider.clone(),
+                    instance_type: row.instance_type.clone(),
+                    vcpus,
+                    memory_gib: row.memory_gib,
+                    microarchitectures: names(&row.microarchitecture.unwrap_or_default()),
+                    accelerator: None,
+                });
+            }
+            fresh.push(Quote {
+                provider: row.provider,
+                instance_type: row.instance_type,
+                region: row.region,
+                term,
+                currency: row.currency,
+                usd_per_hour,
+                date: row.date,
+                source: row.source,
+                basis: if row.basis.is_empty() { "read".to_owned() } else { row.basis },
+            });
+        }
+        let key = |q: &Quote| {
+            (q.provider.clone(), q.instance_type.clone(), q.region.clone(), q.term)
+        };
+        let replaced: HashSet<_> = fresh.iter().map(key).collect();
+        self.quotes.retain(|quote| !replaced.contains(&key(quote)));
+        self.quotes.extend(fresh);
+        Ok(())
+    }
+
+    /// The machine that a quote is for; `None` when no table says what it is.
+    pub fn instance(&self, quote: &Quote) -> Option<&Instance> {
+        self.instances
+            .iter()
+            .find(|i| i.provider == quote.provider && i.instance_type == quote.instance_type)
+    }
+}
+
+/// `A|B`: one or the other.
+fn names(text: &str) -> Vec<String> {
+    text.split('|').map(str::trim).filter(|n| !n.is_empty()).map(ToOwned::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "provider,instance_type,region,term,currency,usd_per_hour,date,source,basis,vcpus\n";
+
+    #[test]
+    fn our_own_table_is_large_enough_and_whole() {
+        let table = PriceTable::built_in().unwrap();
+        let mut types: Vec<_> =
+            table.quotes.iter().map(|q| (&q.provider, &q.instance_type)).collect();
+        types.sort();
+        types.dedup();
+        assert!(types.len() >= 100, "{}", types.len());
+        for provider in ["aws", "gcp", "azure"] {
+            let count = types.iter().filter(|(p, _)| *p == provider).count();
+            assert!(count >= 20, "{provider}: {count}");
+        }
+        for quote in &table.quotes {
+            assert!(table.instance(quote).is_some(), "{quote:?}");
+            assert!(!quote.source.is_empty() && !quote.date.is_empty(), "{quote:?}");
+            // Nothing in the table is cheaper than a cent or dearer than 200 $ an hour.
+            assert!((0.01..200.0).contains(&quote.usd_per_hour), "{quote:?}");
+        }
+        let dearer = |a: Term, b: Term| {
+            table.quotes.iter().filter(|q| q.term == a).all(|q| {
+                let other = table.quotes.iter().find(|o| {
+                    (&o.provider, &o.instance_type, &o.region, o.term)
+                        == (&q.provider, &q.instance_type, &q.region, b)
+                });
+                other.is_none_or(|o| o.usd_per_hour <= q.usd_per_hour)
+            })
+        };
+        assert!(dearer(Term::OnDemand, Term::Spot) && dearer(Term::OneYear, Term::ThreeYears));
+    }
+
+    #[test]
+    fn a_price_that_is_none_is_an_error_with_its_line() {
+        let add = |row: &str| {
+            let text = format!("{HEADER}me,big,here,on-demand,USD,1.5,2026-01-02,quote,,4\n{row}\n");
+            PriceTable::default().add("my.csv", &text)
+        };
+        assert!(add("me,small,here,spot,USD,0.5,2026-01-02,quote,,2").is_ok());
+        for (row, says) in [
+            ("me,small,here,spot,USD,-0.5,2026-01-02,quote,,2", "price -0.5"),
+            ("me,small,here,spot,USD,0,2026-01-02,quote,,2", "price 0"),
+            ("me,small,here,spot,USD,,2026-01-02,quote,,2", "no price for me small"),
+            ("me,small,here,spot,USD,cheap,2026-01-02,quote,,2", "`cheap`"),
+            ("me,small,here,spot,USD,NaN,2026-01-02,quote,,2", "`NaN`"),
+            ("me,small,here,spot,EUR,1,2026-01-02,quote,,2", "EUR"),
+            ("me,small,here,monthly,USD,1,2026-01-02,quote,,2", "`monthly`"),
+            ("me,small,here,spot,USD,1,last week,quote,,2", "last week"),
+            ("me,small,here,spot,USD,1,2026-01-02,,,2", "no source"),
+            ("me,small,here", "is no price"),
+        ] {
+            let error = add(row).unwrap_err().to_string();
+            assert!(error.contains("my.csv: line 3") && error.contains(says), "{row}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_users_price_replaces_ours() {
+        let mut table = PriceTable::built_in().unwrap();
+        let before = table.quotes.len();
+        let row = "aws,c8a.xlarge,us-east-1,on-demand,USD,0.1,2026-11-01,contract,,\n";
+        table.add("my.csv", &format!("{HEADER}{row}")).unwrap();
+        assert_eq!(table.quotes.len(), before);
+        assert_eq!(table.quotes.last().unwrap().source, "contract");
+        assert_eq!(table.instance(table.quotes.last().unwrap()).unwrap().vcpus, 4);
+    }
+}

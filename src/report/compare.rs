@@ -1,0 +1,97 @@
+//! Variants beside the baseline: speed-up, size, quality kept.
+
+use super::model::{NONE, cost, number, verdict};
+use crate::economics::Costs;
+use crate::quality::{ALL, Metric, QualityFigure};
+use crate::store::Record;
+
+/// Variants beside the baseline, case by case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// What they are compared with, and how far to trust it.
+    pub title: String,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// One a record of another variant.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Comparison {
+    /// Of the records that were compared; `None` when none was.
+    pub(super) fn of(records: &[Record], costs: &Costs) -> Option<Self> {
+        let compared: Vec<&Record> =
+            records.iter().filter(|r| r.versus_baseline.is_some()).collect();
+        let baseline = &compared.first()?.versus_baseline.as_ref()?.baseline;
+        let figure = |r: &Record, metric: &Metric| {
+            r.quality.iter().find(|q| q.metric == *metric && q.segment == ALL).cloned()
+        };
+        let decides = compared.iter().find_map(|r| r.quality.first()).map(|q| q.metric.clone());
+        let against = [Metric::Agreement, Metric::Cosine, Metric::MaxAbsError];
+        let decides = decides.filter(|metric| !against.contains(metric));
+        let shown: Vec<&Metric> = against
+            .iter()
+            .filter(|metric| compared.iter().any(|r| figure(r, metric).is_some()))
+            .collect();
+        let mut columns: Vec<String> =
+            ["variant", "batch", "load", "speed-up", "size"].map(String::from).to_vec();
+        if let Some(metric) = &decides {
+            columns.extend([format!("{metric} kept"), "difference".to_owned()]);
+        }
+        columns.extend(shown.iter().map(|metric| match metric {
+            Metric::MaxAbsError => "max error".to_owned(),
+            other => other.to_string(),
+        }));
+        if !costs.rows.is_empty() {
+            columns.push("$/1M".to_owned());
+        }
+        columns.push("verdict".to_owned());
+        let rows = compared
+            .iter()
+            .map(|record| {
+                let versus = record.versus_baseline.as_ref();
+                let ratio = |of: Option<f64>, unit: &str| {
+                    of.map_or_else(|| NONE.to_owned(), |v| format!("{v:.2}{unit}"))
+                };
+                let mut cells = vec![
+                    record.case.variant.clone(),
+                    record.case.batching.size().to_string(),
+                    record.case.scenario.to_string(),
+                    ratio(versus.and_then(|v| v.speedup), "×"),
+                    ratio(versus.and_then(|v| v.size_ratio), "×"),
+                ];
+                if let Some(metric) = &decides {
+                    let kept = versus.and_then(|v| v.quality_kept);
+                    let failed =
+                        if record.verdict.meets_quality == Some(false) { " FAILS" } else { "" };
+                    let kept = kept.map_or_else(|| NONE.to_owned(), |k| format!("{:.1} %", 100.0 * k));
+                    cells.push(format!("{kept}{failed}"));
+                    let difference = figure(record, metric).and_then(|q| difference(&q));
+                    cells.push(difference.unwrap_or_else(|| NONE.to_owned()));
+                }
+                cells.extend(shown.iter().map(|metric| {
+                    figure(record, metric).map_or_else(|| NONE.to_owned(), |q| number(q.value))
+                }));
+                if !costs.rows.is_empty() {
+                    cells.push(cost(record, costs));
+                }
+                cells.push(verdict(record));
+                cells
+            })
+            .collect();
+        let title = format!(
+            "compared with {baseline}: speed-up is a ratio of medians of separate processes, which \
+             differ by 20 % and more on shared machines; quality is paired, sample by sample, with \
+             the model itself"
+        );
+        Some(Self { title, columns, rows })
+    }
+}
+
+/// `-0.012 ±0.006`: to the parent, with its paired interval.
+fn difference(figure: &QualityFigure) -> Option<String> {
+    let delta = figure.delta?;
+    Some(match (figure.delta_low, figure.delta_high) {
+        (Some(low), Some(high)) => format!("{delta:+.3} ±{:.3}", (high - low) / 2.0),
+        _ => format!("{delta:+.3}"),
+    })
+}
