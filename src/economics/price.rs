@@ -19,7 +19,9 @@ const INSTANCES: (&str, &str) =
     ("prices/instances.csv", include_str!("../../prices/instances.csv"));
 
 /// How a machine is paid for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub enum Term {
     /// By the hour, at any time.
     #[default]
@@ -66,6 +68,8 @@ pub struct Instance {
     pub instance_type: String,
     /// Virtual CPUs; a core on some types and a hardware thread on others.
     pub vcpus: u32,
+    /// Virtual CPUs a core, where it is known.
+    pub threads_per_core: Option<u32>,
     /// Memory; `None` where it was not read anywhere.
     pub memory_gib: Option<f64>,
     /// Microarchitectures it may run on: clouds mix generations within a type.
@@ -133,6 +137,7 @@ struct InstanceRow {
     provider: String,
     instance_type: String,
     vcpus: u32,
+    physical_cores: Option<u32>,
     memory_gib: Option<f64>,
     microarchitecture: String,
     accelerator: String,
@@ -148,6 +153,7 @@ impl PriceTable {
                 provider: row.provider,
                 instance_type: row.instance_type,
                 vcpus: row.vcpus,
+                threads_per_core: row.physical_cores.filter(|c| *c > 0).map(|c| row.vcpus / c),
                 memory_gib: row.memory_gib,
                 microarchitectures: names(&row.microarchitecture),
                 accelerator: Some(row.accelerator).filter(|a| !a.is_empty()),
@@ -165,7 +171,8 @@ impl PriceTable {
     ///
     /// A price that is missing, negative, zero or no number is an error that names its line.
     pub fn add(&mut self, name: &str, text: &str) -> Result<()> {
-        let remedy = "docs/prices.md lists the columns; a price is a number above 0, in USD an hour";
+        let remedy =
+            "docs/prices.md lists the columns; a price is a number above 0, in USD an hour";
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let mut fresh = Vec::new();
         for (index, row) in reader.deserialize().enumerate() {
@@ -205,6 +212,7 @@ impl PriceTable {
                     provider: row.provider.clone(),
                     instance_type: row.instance_type.clone(),
                     vcpus,
+                    threads_per_core: None,
                     memory_gib: row.memory_gib,
                     microarchitectures: names(&row.microarchitecture.unwrap_or_default()),
                     accelerator: None,
@@ -222,9 +230,8 @@ impl PriceTable {
                 basis: if row.basis.is_empty() { "read".to_owned() } else { row.basis },
             });
         }
-        let key = |q: &Quote| {
-            (q.provider.clone(), q.instance_type.clone(), q.region.clone(), q.term)
-        };
+        let key =
+            |q: &Quote| (q.provider.clone(), q.instance_type.clone(), q.region.clone(), q.term);
         let replaced: HashSet<_> = fresh.iter().map(key).collect();
         self.quotes.retain(|quote| !replaced.contains(&key(quote)));
         self.quotes.extend(fresh);
@@ -284,7 +291,8 @@ mod tests {
     #[test]
     fn a_price_that_is_none_is_an_error_with_its_line() {
         let add = |row: &str| {
-            let text = format!("{HEADER}me,big,here,on-demand,USD,1.5,2026-01-02,quote,,4\n{row}\n");
+            let text =
+                format!("{HEADER}me,big,here,on-demand,USD,1.5,2026-01-02,quote,,4\n{row}\n");
             PriceTable::default().add("my.csv", &text)
         };
         assert!(add("me,small,here,spot,USD,0.5,2026-01-02,quote,,2").is_ok());

@@ -42,6 +42,8 @@ pub struct Host {
     pub effective_cpus: EffectiveCpus,
     /// The cloud and instance type, as far as the firmware says.
     pub cloud: Cloud,
+    /// Hardware threads a core, as the machine shows itself.
+    pub threads_per_core: Option<usize>,
 }
 
 /// Looks at this machine.
@@ -55,6 +57,7 @@ pub fn detect() -> Host {
         cpu,
         effective_cpus,
         cloud: cloud::from_dmi(&root),
+        threads_per_core: topology::topology(&root).threads_per_core,
     }
 }
 

@@ -209,8 +209,7 @@ impl Bench<'_> {
             shape_misses: loaded.shape_misses,
             outputs_checked: loaded.outputs_checked,
             outputs_differing: loaded.outputs_differing,
-            padding_share: (loaded.values > 0)
-                .then(|| loaded.padded as f64 / loaded.values as f64),
+            padding_share: (loaded.values > 0).then(|| loaded.padded as f64 / loaded.values as f64),
             seed: workload.load.seed,
             optimization: text_of(&workload.backends.optimization),
             spinning: workload.backends.spinning,

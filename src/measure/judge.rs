@@ -101,7 +101,8 @@ pub(super) fn figures(
     if let Some(scorer) = spec.and_then(|q| q.scorer.as_ref()) {
         // The scorer sees what the head made of the outputs: scores, where there is a head.
         let scores = resolved.head.as_ref().map(|head| outputs.through(head));
-        let input = quality::scorer_input(scores.as_ref().unwrap_or(outputs), &about.truth, segments);
+        let input =
+            quality::scorer_input(scores.as_ref().unwrap_or(outputs), &about.truth, segments);
         let own = score(resolved, scorer, input, outputs.rows.len(), interrupted)?;
         figures.extend(own);
         if let Some(spec) = spec {

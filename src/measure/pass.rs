@@ -160,9 +160,8 @@ impl<'a> Pass<'a> {
         if baseline == case.variant {
             return None;
         }
-        let other = self.sibling(case, baseline, |r| {
-            r.case.scenario == case.scenario && r.failure.is_none()
-        })?;
+        let other = self
+            .sibling(case, baseline, |r| r.case.scenario == case.scenario && r.failure.is_none())?;
         let ratio = |a: f64, b: f64| (a > 0.0 && b > 0.0).then(|| a / b);
         let p50 = |r: &Record| r.latency_ms.get("p50").copied().flatten().map(|i| i.value);
         let decides = |r: &Record| {
@@ -306,6 +305,7 @@ fn machine(host: &crate::hardware::Host) -> Machine {
         cpu_model: host.cpu.model.clone(),
         microarchitecture: host.cpu.microarchitecture.clone(),
         logical_cpus: host.cpu.logical_cpus,
+        threads_per_core: host.threads_per_core,
         provider: known(&host.cloud.provider),
         instance_type: known(&host.cloud.instance_type),
     }

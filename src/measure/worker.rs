@@ -288,7 +288,9 @@ impl Ready {
             };
             if tensor.shape().first() != Some(&(size as usize)) || tensor.data().is_empty() {
                 let shape = tensor.shape();
-                return Err(wrong(format!("has shape {shape:?}, not a row for each of {size} samples")));
+                return Err(wrong(format!(
+                    "has shape {shape:?}, not a row for each of {size} samples"
+                )));
             }
             integers = tensor.dtype().is_integer();
             width = if tensor.shape().len() > 1 { *tensor.shape().last().unwrap_or(&1) } else { 1 };

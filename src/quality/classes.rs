@@ -27,8 +27,9 @@ pub(super) fn figures(
         && let Some(at) = labels.iter().position(|label| *label as usize >= outputs.width)
     {
         let message = format!("is {}, but the output has {} scores", labels[at], outputs.width);
-        return Err(Error::input(format!("label of sample {at}"), message)
-            .remedy("correct the label, or name the output that holds the scores (quality.output)"));
+        return Err(Error::input(format!("label of sample {at}"), message).remedy(
+            "correct the label, or name the output that holds the scores (quality.output)",
+        ));
     }
     let predicted = outputs.classes();
     let before = parents.map(Outputs::classes);

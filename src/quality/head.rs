@@ -183,7 +183,11 @@ mod tests {
 
     #[test]
     fn half_a_head_is_none() {
-        for text in ["{}", r#"{"weights": [[1.0]], "bias": [0.0]}"#, r#"{"weights": [[1],[1,2]], "bias": [0,0]}"#] {
+        for text in [
+            "{}",
+            r#"{"weights": [[1.0]], "bias": [0.0]}"#,
+            r#"{"weights": [[1],[1,2]], "bias": [0,0]}"#,
+        ] {
             assert!(Head::parse("h.json", text).unwrap_err().to_string().contains("h.json"));
         }
     }

@@ -16,8 +16,11 @@ pub(super) fn of_scores(
 ) -> Result<Vec<QualityFigure>> {
     let width = outputs.rows.first().map_or(0, Vec::len);
     if width != 1 {
-        return Err(Error::input("data: scores", format!("need one value a sample; the output has {width}"))
-            .remedy("name the output with the score (quality.output), or compare pairs"));
+        return Err(Error::input(
+            "data: scores",
+            format!("need one value a sample; the output has {width}"),
+        )
+        .remedy("name the output with the score (quality.output), or compare pairs"));
     }
     let value = |o: &Outputs| o.rows.iter().map(|row| f64::from(row[0])).collect::<Vec<f64>>();
     Ok(correlation(truth, &value(outputs), parents.map(value).as_deref()))
@@ -134,6 +137,8 @@ mod tests {
     #[test]
     fn a_score_is_one_value() {
         let out = outputs(&[[1., 0.]]);
-        assert!(of_scores(&[1.0], &out, None).unwrap_err().to_string().contains("the output has 2"));
+        assert!(
+            of_scores(&[1.0], &out, None).unwrap_err().to_string().contains("the output has 2")
+        );
     }
 }

@@ -52,8 +52,10 @@ struct Said {
 /// Reads what a scorer printed: one `{"metric": …, "value": …}` a line, with `low`, `high` and
 /// `segment` where it knows them. `command` names it in errors.
 pub fn read_scores(command: &str, text: &str, samples: usize) -> Result<Vec<QualityFigure>> {
-    let remedy = "it must print lines like {\"metric\": \"bleu\", \"value\": 0.31} and nothing else";
-    let wrong = |message: String| Error::input(format!("scorer `{command}`"), message).remedy(remedy);
+    let remedy =
+        "it must print lines like {\"metric\": \"bleu\", \"value\": 0.31} and nothing else";
+    let wrong =
+        |message: String| Error::input(format!("scorer `{command}`"), message).remedy(remedy);
     let mut figures = Vec::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let shown: String = line.chars().take(60).collect();

@@ -25,7 +25,11 @@ pub(super) fn figures(
                     .remedy("give one token a position of the output, −100 where there is none"))
             };
             if decided.len() < labels.len() {
-                return wrong(format!("are {}, the output has {} positions", labels.len(), decided.len()));
+                return wrong(format!(
+                    "are {}, the output has {} positions",
+                    labels.len(),
+                    decided.len()
+                ));
             }
             let mut pairs = Vec::new();
             for (position, label) in labels.iter().enumerate().filter(|(_, l)| **l != NO_TOKEN) {
@@ -102,9 +106,12 @@ mod tests {
     #[test]
     fn labels_that_do_not_fit_are_errors() {
         let outputs = Outputs { rows: vec![vec![0.1, 0.9]], width: 2, integers: false };
-        for (labels, says) in
-            [(vec![2], "2 scores"), (vec![0, 0], "1 positions"), (vec![NO_TOKEN], "all −100"), (vec![-5], "-5")]
-        {
+        for (labels, says) in [
+            (vec![2], "2 scores"),
+            (vec![0, 0], "1 positions"),
+            (vec![NO_TOKEN], "all −100"),
+            (vec![-5], "-5"),
+        ] {
             let error = figures(&[labels], &outputs, None).unwrap_err().to_string();
             assert!(error.contains(says) && error.contains("sample 0"), "{error}");
         }

@@ -1,7 +1,6 @@
 //! Variants beside the baseline: speed-up, size, quality kept.
 
-use super::model::{NONE, cost, number, verdict};
-use crate::economics::Costs;
+use super::model::{NONE, number, verdict};
 use crate::quality::{ALL, Metric, QualityFigure};
 use crate::store::Record;
 
@@ -18,7 +17,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// Of the records that were compared; `None` when none was.
-    pub(super) fn of(records: &[Record], costs: &Costs) -> Option<Self> {
+    pub(super) fn of(records: &[Record]) -> Option<Self> {
         let compared: Vec<&Record> =
             records.iter().filter(|r| r.versus_baseline.is_some()).collect();
         let baseline = &compared.first()?.versus_baseline.as_ref()?.baseline;
@@ -26,24 +25,22 @@ impl Comparison {
             r.quality.iter().find(|q| q.metric == *metric && q.segment == ALL).cloned()
         };
         let decides = compared.iter().find_map(|r| r.quality.first()).map(|q| q.metric.clone());
-        let against = [Metric::Agreement, Metric::Cosine, Metric::MaxAbsError];
-        let decides = decides.filter(|metric| !against.contains(metric));
+        // The largest error stands in the notes: there is no room for everything.
+        let against = [Metric::Agreement, Metric::Cosine];
+        let decides = decides.filter(|metric| !metric.is_against_parent());
         let shown: Vec<&Metric> = against
             .iter()
             .filter(|metric| compared.iter().any(|r| figure(r, metric).is_some()))
             .collect();
         let mut columns: Vec<String> =
-            ["variant", "batch", "load", "speed-up", "size"].map(String::from).to_vec();
-        if let Some(metric) = &decides {
-            columns.extend([format!("{metric} kept"), "difference".to_owned()]);
+            ["variant", "load", "speed-up", "size"].map(String::from).to_vec();
+        if decides.is_some() {
+            columns.extend(["kept", "difference"].map(String::from));
         }
         columns.extend(shown.iter().map(|metric| match metric {
-            Metric::MaxAbsError => "max error".to_owned(),
+            Metric::Agreement => "agree".to_owned(),
             other => other.to_string(),
         }));
-        if !costs.rows.is_empty() {
-            columns.push("$/1M".to_owned());
-        }
         columns.push("verdict".to_owned());
         let rows = compared
             .iter()
@@ -54,8 +51,7 @@ impl Comparison {
                 };
                 let mut cells = vec![
                     record.case.variant.clone(),
-                    record.case.batching.size().to_string(),
-                    record.case.scenario.to_string(),
+                    format!("{} × {}", record.case.batching.size(), record.case.scenario),
                     ratio(versus.and_then(|v| v.speedup), "×"),
                     ratio(versus.and_then(|v| v.size_ratio), "×"),
                 ];
@@ -63,7 +59,8 @@ impl Comparison {
                     let kept = versus.and_then(|v| v.quality_kept);
                     let failed =
                         if record.verdict.meets_quality == Some(false) { " FAILS" } else { "" };
-                    let kept = kept.map_or_else(|| NONE.to_owned(), |k| format!("{:.1} %", 100.0 * k));
+                    let kept =
+                        kept.map_or_else(|| NONE.to_owned(), |k| format!("{:.1}%", 100.0 * k));
                     cells.push(format!("{kept}{failed}"));
                     let difference = figure(record, metric).and_then(|q| difference(&q));
                     cells.push(difference.unwrap_or_else(|| NONE.to_owned()));
@@ -71,17 +68,15 @@ impl Comparison {
                 cells.extend(shown.iter().map(|metric| {
                     figure(record, metric).map_or_else(|| NONE.to_owned(), |q| number(q.value))
                 }));
-                if !costs.rows.is_empty() {
-                    cells.push(cost(record, costs));
-                }
                 cells.push(verdict(record));
                 cells
             })
             .collect();
         let title = format!(
-            "compared with {baseline}: speed-up is a ratio of medians of separate processes, which \
-             differ by 20 % and more on shared machines; quality is paired, sample by sample, with \
-             the model itself"
+            "compared with {baseline} (load: batch × scenario). Speed-up is a ratio of medians of \
+             separate processes, which differ by 20 % and more on shared machines. {}The difference \
+             is paired, sample by sample, with the model itself.",
+            decides.as_ref().map_or_else(String::new, |m| format!("Kept is {m}. "))
         );
         Some(Self { title, columns, rows })
     }

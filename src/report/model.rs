@@ -61,7 +61,8 @@ impl ReportModel {
         };
         let metric = records.iter().find_map(|r| r.quality.first()).map(|q| q.metric.clone());
         let mut columns: Vec<String> = varying.iter().map(|p| p.name.to_owned()).collect();
-        columns.extend(["batch", "load", "p50 ms", "p95 ms", "p99 ms", "samples/s"].map(String::from));
+        columns
+            .extend(["batch", "load", "p50 ms", "p95 ms", "p99 ms", "samples/s"].map(String::from));
         columns.extend(metric.as_ref().map(ToString::to_string));
         if !costs.rows.is_empty() {
             columns.push("$/1M".to_owned());
@@ -71,8 +72,12 @@ impl ReportModel {
             records.iter().map(|r| row(r, &varying, metric.is_some(), &costs)).collect();
         let mut notes = notes(records, &rows);
         notes.extend(quality_notes(records));
-        notes.extend(costs.notes.iter().map(|note| format!("$/1M on a machine that is always busy: {note}")));
-        if let (Some(error), true) = (unpriced, records.iter().any(|r| r.throughput_per_s.is_some())) {
+        notes.extend(
+            costs.notes.iter().map(|note| format!("$/1M on a machine that is always busy: {note}")),
+        );
+        if let (Some(error), true) =
+            (unpriced, records.iter().any(|r| r.throughput_per_s.is_some()))
+        {
             let remedy = error.remedy_text().map_or_else(String::new, |r| format!("; {r}"));
             notes.push(format!("no price: {}{remedy} to `infermark cost`", error.message()));
         }
@@ -81,7 +86,7 @@ impl ReportModel {
             columns,
             facts: facts(records),
             notes,
-            comparison: Comparison::of(records, &costs),
+            comparison: Comparison::of(records),
             rows,
             records: records.to_vec(),
             costs,
@@ -119,12 +124,7 @@ impl Parameter {
     }
 }
 
-fn row(
-    record: &Record,
-    varying: &[Parameter],
-    has_quality: bool,
-    costs: &Costs,
-) -> Vec<String> {
+fn row(record: &Record, varying: &[Parameter], has_quality: bool, costs: &Costs) -> Vec<String> {
     let mut cells: Vec<String> = varying.iter().map(|p| (p.of)(record)).collect();
     cells.push(record.case.batching.size().to_string());
     cells.push(record.case.scenario.to_string());
@@ -138,7 +138,9 @@ fn row(
         |t| with_half_width(&Interval { value: t.value, low: t.low, high: t.high }),
     ));
     if has_quality {
-        cells.push(quality(record));
+        // Beside a column of variants there is no room for the interval: the notes have it.
+        let is_one = varying.iter().all(|p| p.name != "variant");
+        cells.push(quality(record, is_one));
     }
     if !costs.rows.is_empty() {
         cells.push(cost(record, costs));
@@ -176,10 +178,10 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-fn quality(record: &Record) -> String {
+fn quality(record: &Record, with_interval: bool) -> String {
     let Some(figure) = record.quality.first() else { return NONE.to_owned() };
     let half = match (figure.low, figure.high) {
-        (Some(low), Some(high)) => format!(" ±{:.3}", (high - low) / 2.0),
+        (Some(low), Some(high)) if with_interval => format!(" ±{:.3}", (high - low) / 2.0),
         _ => String::new(),
     };
     let failed = if record.verdict.meets_quality == Some(false) { " FAILS" } else { "" };
@@ -187,7 +189,7 @@ fn quality(record: &Record) -> String {
 }
 
 /// USD for a million samples on a machine that is always busy.
-pub(super) fn cost(record: &Record, costs: &Costs) -> String {
+fn cost(record: &Record, costs: &Costs) -> String {
     let row = costs.rows.iter().find(|row| row.case_id == record.case.id);
     row.map_or_else(|| NONE.to_owned(), |row| number(row.usd_per_1m))
 }

@@ -47,7 +47,16 @@ pub fn ruled(columns: &[String], rows: &[Vec<String>]) -> String {
     for row in rows {
         table.add_row(row);
     }
+    // A column takes its longest cell, a space on each side and one between columns.
+    let longest = |i: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(i)).chain(columns.get(i));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let width: usize = (0..columns.len()).map(|i| longest(i) + 3).sum();
     for (index, column) in table.column_iter_mut().enumerate() {
+        if width > usize::from(WIDTH) {
+            column.set_padding((0, 1));
+        }
         if !TEXT.contains(&columns[index].as_str()) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -57,8 +66,17 @@ pub fn ruled(columns: &[String], rows: &[Vec<String>]) -> String {
 
 /// Columns that hold text.
 const TEXT: [&str; 11] = [
-    "variant", "backend", "sess×thr", "load", "verdict", "instance", "region", "term", "price of",
-    "date", "basis",
+    "variant",
+    "backend",
+    "sess×thr",
+    "load",
+    "verdict",
+    "instance",
+    "region",
+    "term",
+    "price of",
+    "date",
+    "basis",
 ];
 
 /// `value` after `label`, broken at spaces so that no line is wider than the table; lines of the

@@ -135,6 +135,9 @@ pub struct Machine {
     pub microarchitecture: String,
     /// CPUs of the whole machine.
     pub logical_cpus: usize,
+    /// Hardware threads a core, as the machine shows itself; `null` where nothing says so.
+    #[serde(default)]
+    pub threads_per_core: Option<usize>,
     /// `aws`, `gcp`, `azure`; `null` where nothing says so.
     pub provider: Option<String>,
     /// e.g. `c7i.xlarge`; `null` where nothing says so.

@@ -75,8 +75,9 @@ impl Dataset {
     /// An error says what is there too often or not often enough.
     pub fn of_samples(subject: &str, samples: Vec<Tensors>, mut about: About) -> Result<Self> {
         if samples.is_empty() {
-            return Err(Error::input(subject, "holds no samples")
-                .remedy("check that it is the right file; nothing can be measured without inputs"));
+            return Err(Error::input(subject, "holds no samples").remedy(
+                "check that it is the right file; nothing can be measured without inputs",
+            ));
         }
         let n = samples.len();
         let right = match &about.truth {
@@ -178,9 +179,8 @@ impl Dataset {
         let (arrays, about) = arrays(path)?;
         let subject = path.display().to_string();
         let about: About = match about {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
-                Error::input(&subject, format!("is no stored data set: {e}"))
-            })?,
+            Some(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|e| Error::input(&subject, format!("is no stored data set: {e}")))?,
             None => return Err(Error::input(&subject, "is no stored data set")),
         };
         let lengths = about.lengths.clone();
@@ -223,9 +223,9 @@ impl Dataset {
                 return Err(Error::input("data.npz", "has both labels and scores")
                     .remedy("keep the one that the model is judged by"));
             }
-            (Some(labels), None) if labels.shape().len() == 2 => Truth::Tokens(
-                token_rows(&labels).ok_or_else(|| bad(&spec.labels, "tokens"))?,
-            ),
+            (Some(labels), None) if labels.shape().len() == 2 => {
+                Truth::Tokens(token_rows(&labels).ok_or_else(|| bad(&spec.labels, "tokens"))?)
+            }
             (Some(labels), None) => {
                 let labels = class_indices(labels.data())
                     .ok_or_else(|| bad(&spec.labels, "class indices, 0 or above"))?;

@@ -167,8 +167,7 @@ impl QualitySpec {
         }
         // Figures of ours that go from 0 (or −1) to 1; a user's own may go anywhere.
         let bounded = !matches!(self.metric, Metric::Own(_) | Metric::MaxAbsError);
-        for (key, bound) in
-            [("quality.at_least", self.at_least), ("quality.at_most", self.at_most)]
+        for (key, bound) in [("quality.at_least", self.at_least), ("quality.at_most", self.at_most)]
         {
             if let Some(bound) = bound
                 && (!bound.is_finite() || bounded && !(-1.0..=1.0).contains(&bound))

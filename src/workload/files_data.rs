@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::dataset::{About, Dataset};
 use super::data_spec::FilesSpec;
+use super::dataset::{About, Dataset};
 use crate::artifact::{Cache, sha256_bytes};
 use crate::error::{Error, Result};
 use crate::quality::Truth;

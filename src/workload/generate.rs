@@ -6,8 +6,8 @@ use half::{bf16, f16};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::dataset::{About, Dataset};
 use super::data_spec::GeneratedSpec;
+use super::dataset::{About, Dataset};
 use crate::error::{Error, Result};
 use crate::graph::{Dim, Outline, ValueSpec};
 use crate::variant::{DType, Tensor, TensorData, Tensors};

@@ -18,8 +18,7 @@ mod table;
 mod tokenize;
 
 pub use data_spec::{
-    DataSpec, FilesSpec, GeneratedSpec, NpzSpec, TableFormat, TableSource, TableSpec,
-    TokenizerSpec,
+    DataSpec, FilesSpec, GeneratedSpec, NpzSpec, TableFormat, TableSource, TableSpec, TokenizerSpec,
 };
 pub use dataset::{About, Dataset};
 pub use file::{

@@ -69,7 +69,8 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
             .remedy("a model without inputs always answers the same; nothing is there to serve"));
     }
     has_one_batch(&outline)?;
-    if split == Split::Train && workload.data.table.as_ref().is_none_or(|t| t.train_share.is_none()) {
+    if split == Split::Train && workload.data.table.as_ref().is_none_or(|t| t.train_share.is_none())
+    {
         return Err(Error::input("data.table.train_share", "is not there: nothing is to train on")
             .remedy("set aside a share of the rows, e.g. train_share = 0.5"));
     }
@@ -120,8 +121,9 @@ fn judge(
     }
     let truth = &data.about.truth;
     if truth.is_nothing() && quality.scorer.is_none() && !quality.metric.is_against_parent() {
-        return Err(Error::input("[quality]", "needs a labelled data set")
-            .remedy("give labels with [data.table], [data.npz] or [data.files], or remove [quality]"));
+        return Err(Error::input("[quality]", "needs a labelled data set").remedy(
+            "give labels with [data.table], [data.npz] or [data.files], or remove [quality]",
+        ));
     }
     let allowed = truth.metrics();
     let is_ours = !matches!(quality.metric, Metric::Own(_)) && !quality.metric.is_against_parent();
@@ -151,8 +153,9 @@ fn judge(
         && let Some(at) = labels.iter().position(|label| *label as usize >= width)
     {
         let message = format!("is {}, but the model scores {width} classes", labels[at]);
-        return Err(Error::input(format!("label of sample {at}"), message)
-            .remedy("correct the label, or name the output that holds the scores (quality.output)"));
+        return Err(Error::input(format!("label of sample {at}"), message).remedy(
+            "correct the label, or name the output that holds the scores (quality.output)",
+        ));
     }
     Ok(head)
 }
@@ -185,8 +188,11 @@ fn external(
     }
     let judged = workload.quality.as_ref().and_then(|q| q.output.as_ref());
     if let Some(output) = judged.filter(|output| !outline.outputs.contains(output)) {
-        return Err(Error::input(format!("variant `{}`", spec.name), format!("has no output `{output}`"))
-            .remedy(format!("its outputs: {}", outline.outputs.join(", "))));
+        return Err(Error::input(
+            format!("variant `{}`", spec.name),
+            format!("has no output `{output}`"),
+        )
+        .remedy(format!("its outputs: {}", outline.outputs.join(", "))));
     }
     let (sha256, size) = whole(&file, &outline)?;
     Ok(Variant {

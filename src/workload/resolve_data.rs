@@ -66,9 +66,7 @@ pub(super) fn resolve(
                 let file = npz.source.fetch(base, cache, None)?;
                 Dataset::read_npz(&file.path, npz)?
             }
-            DataSpec { table: Some(spec), .. } => {
-                table::build(spec, split, outline, base, cache)?
-            }
+            DataSpec { table: Some(spec), .. } => table::build(spec, split, outline, base, cache)?,
             DataSpec { generated: Some(spec), .. } => generate::generate(outline, spec)?,
             _ => return Err(Error::internal("data", "no kind of data set was given")),
         };

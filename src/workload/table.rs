@@ -5,8 +5,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::dataset::{About, Dataset, check_classes};
 use super::data_spec::TableSpec;
+use super::dataset::{About, Dataset, check_classes};
 use super::rows::{self, Row};
 use super::tokenize::Encoder;
 use crate::artifact::Cache;
@@ -88,7 +88,10 @@ fn chosen(
                 dropped += 1;
                 continue;
             }
-            if spec.train_share.is_some_and(|share| is_training(spec, &row, share) != (split == Split::Train)) {
+            if spec
+                .train_share
+                .is_some_and(|share| is_training(spec, &row, share) != (split == Split::Train))
+            {
                 continue;
             }
             let segment = match &spec.segment {
@@ -172,9 +175,10 @@ fn typed(values: &[f64], dtype: DType) -> Option<TensorData> {
             let fits = |v: &f64| {
                 v.fract() == 0.0 && *v >= <$type>::MIN as f64 && *v <= <$type>::MAX as f64
             };
-            values.iter().all(fits).then(|| {
-                TensorData::$kind(values.iter().map(|v| *v as $type).collect())
-            })
+            values
+                .iter()
+                .all(fits)
+                .then(|| TensorData::$kind(values.iter().map(|v| *v as $type).collect()))
         }};
     }
     match dtype {
@@ -238,7 +242,8 @@ fn label(row: &Row, column: &str, classes: &[String]) -> Result<u32> {
     match index {
         Some(i) if i >= 0.0 && i < f64::from(u32::MAX) && (n == 0 || i < n as f64) => Ok(i as u32),
         _ => {
-            let known = if n == 0 { "an index of 0 or above".to_owned() } else { classes.join(", ") };
+            let known =
+                if n == 0 { "an index of 0 or above".to_owned() } else { classes.join(", ") };
             Err(Error::input(&row.at, format!("has label `{text}`, which is no class"))
                 .remedy(format!("give {known}, or name all classes in data.table.classes")))
         }
@@ -258,9 +263,10 @@ fn retrieval(rows: &[&Row], id: &str, relevant: &str) -> Result<Truth> {
     let lists = rows.iter().map(|row| {
         let ids: Vec<String> = match row.get(relevant)? {
             None => Vec::new(),
-            Some(serde_json::Value::Array(list)) => {
-                list.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), ToOwned::to_owned)).collect()
-            }
+            Some(serde_json::Value::Array(list)) => list
+                .iter()
+                .map(|v| v.as_str().map_or_else(|| v.to_string(), ToOwned::to_owned))
+                .collect(),
             Some(_) => row.text(relevant)?.split_whitespace().map(ToOwned::to_owned).collect(),
         };
         ids.iter()
@@ -285,7 +291,8 @@ fn lengths(samples: &[Tensors], cut: usize) -> String {
     let length = |s: &Tensors| s.0.first().and_then(|(_, t)| t.shape().get(1)).copied();
     let mut all: Vec<usize> = samples.iter().filter_map(length).collect();
     all.sort_unstable();
-    let at = |share: usize| all.get(share * all.len().saturating_sub(1) / 100).copied().unwrap_or(0);
+    let at =
+        |share: usize| all.get(share * all.len().saturating_sub(1) / 100).copied().unwrap_or(0);
     let cut = if cut > 0 { format!("; {cut} texts were cut there") } else { String::new() };
     format!("lengths: {} to {} tokens, median {}{cut}", at(0), at(100), at(50))
 }

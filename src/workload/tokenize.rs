@@ -47,7 +47,8 @@ impl Encoder {
         let pad = tokenizer.get_padding().map(|p| p.pad_id);
         let pad = pad.or_else(|| ["[PAD]", "<pad>"].iter().find_map(|t| tokenizer.token_to_id(t)));
         // One token more than the limit is enough to see that a text is cut.
-        let longest = TruncationParams { max_length: spec.max_length, ..TruncationParams::default() };
+        let longest =
+            TruncationParams { max_length: spec.max_length, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(longest)).map_err(|e| bad(&e))?;
         tokenizer.with_padding(None);
         let mut inputs = Vec::new();
@@ -105,8 +106,11 @@ fn part(input: &ValueSpec) -> Result<Part> {
     } else if name.contains("ids") || name.contains("tokens") {
         Part::Ids
     } else {
-        return Err(Error::input(format!("input `{}`", input.name), "is nothing a tokenizer makes")
-            .remedy("inputs must be called like input_ids, attention_mask or token_type_ids"));
+        return Err(Error::input(
+            format!("input `{}`", input.name),
+            "is nothing a tokenizer makes",
+        )
+        .remedy("inputs must be called like input_ids, attention_mask or token_type_ids"));
     };
     if matches!(input.dtype, DType::I64 | DType::I32) && input.dims.len() == 2 {
         return Ok(part);

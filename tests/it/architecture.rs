@@ -33,8 +33,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "artifact", "backend", "economics", "graph", "hardware", "load", "measure", "quality",
-            "report", "settings", "stats", "store", "variant", "workload",
+            "artifact",
+            "backend",
+            "economics",
+            "graph",
+            "hardware",
+            "load",
+            "measure",
+            "quality",
+            "report",
+            "settings",
+            "stats",
+            "store",
+            "variant",
+            "workload",
         ],
     ),
 ];

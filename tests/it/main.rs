@@ -13,6 +13,8 @@ mod docs;
 mod harness;
 mod interruption;
 mod machines;
+mod money;
 mod onnx_file;
 mod onnxruntime;
+mod quality;
 mod sandbox;
