@@ -15,7 +15,7 @@ use crate::units::{Bytes, Nanos};
 /// Drivers that take longer than this to be looked at are hanging.
 const GPU_PATIENCE: Nanos = Nanos::from_secs(20);
 /// Where `--save` writes.
-const FOLDER: &str = "hardware-profiles";
+pub(super) const FOLDER: &str = "hardware-profiles";
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -28,12 +28,21 @@ pub(super) struct Args {
     /// Overwrite a profile that is there already
     #[arg(long, requires = "save")]
     force: bool,
+    /// List stored profiles: those in hardware-profiles/ and those of the program
+    #[arg(long, conflicts_with_all = ["save", "cloud"])]
+    profiles: bool,
+    /// Print a stored profile
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["save", "cloud", "profiles"])]
+    profile: Option<String>,
     /// How it is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 pub(super) fn execute(args: &Args) -> Result<()> {
+    if args.profiles || args.profile.is_some() {
+        return super::profiles::print(args.profile.as_deref(), args.format);
+    }
     if let Some(name) = &args.save {
         check_name(name)?;
     }

@@ -9,6 +9,7 @@ mod hardware;
 mod interrupt;
 mod output;
 mod prices;
+mod profiles;
 mod progress;
 mod run;
 mod runs;

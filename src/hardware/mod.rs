@@ -1,6 +1,7 @@
 //! What this machine is and how much of it a process may use.
 
 mod advice;
+mod built_in;
 mod cloud;
 mod container;
 mod cpu;
@@ -15,6 +16,7 @@ mod root;
 mod topology;
 
 pub use advice::{Advice, Rewarded};
+pub use built_in::PROFILES;
 pub use cloud::Cloud;
 pub use container::{EffectiveCpus, Limits, effective_cpus};
 pub use cpu::{CpuFacts, UNKNOWN, cpu_facts};
