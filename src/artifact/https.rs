@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::units::Bytes;
 
 /// One request takes at most this long; a file that takes longer is gone on with.
-const ATTEMPT: Duration = Duration::from_secs(60);
+const ATTEMPT: Duration = Duration::from_mins(1);
 /// Where a server cannot go on in the middle, one request must bring everything.
 const WHOLE: Duration = Duration::from_hours(1);
 /// Requests in a row that bring nothing before it is given up.

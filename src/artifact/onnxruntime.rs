@@ -18,7 +18,7 @@ const OLDEST_MINOR: u32 = 23;
 pub enum Build {
     /// The plain one, for the CPU.
     Cpu,
-    /// With CUDA and TensorRT, for NVIDIA's GPUs; it needs CUDA's own libraries.
+    /// With CUDA and `TensorRT`, for NVIDIA's GPUs; it needs CUDA's own libraries.
     Gpu,
     /// With OpenVINO, for Intel's CPUs and GPUs.
     OpenVino,

@@ -48,10 +48,9 @@ pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
                 }
                 Format::Csv => output::csv(&["name", "size_bytes"], rows)?,
                 Format::Md => output::markdown(&["name", "size_bytes"], rows),
-                Format::Table => entries
-                    .iter()
-                    .map(|e| format!("{:>10}  {}\n", e.size_bytes.to_string(), e.name))
-                    .collect(),
+                Format::Table => entries.iter().fold(String::new(), |text, e| {
+                    text + &format!("{:>10}  {}\n", e.size_bytes.to_string(), e.name)
+                }),
             };
             output::figures(&text)?;
             if *format == Format::Table {

@@ -123,24 +123,17 @@ fn machine(host: &Host) -> Vec<Check> {
 fn cache(settings: &Settings) -> Check {
     let cache = &settings.cache;
     let at = cache.root().display();
-    match cache.scratch() {
-        Err(error) => Check::new(
-            "cache",
-            State::Missing,
-            error.to_string(),
-            Some("set XDG_CACHE_HOME to a folder that can be written"),
-        ),
-        Ok(_) => {
-            let used: u64 =
-                cache.entries().map_or(0, |all| all.iter().map(|e| e.size_bytes.0).sum());
-            let free = rustix::fs::statvfs(cache.root()).ok().map(|s| s.f_bavail * s.f_frsize);
-            let low = free.is_some_and(|free| free < 2_000_000_000);
-            let free = free.map_or_else(String::new, |free| format!(", {} free", Bytes(free)));
-            let state = if low { State::Warning } else { State::Ok };
-            let remedy = low.then_some("free some space; models need up to a gigabyte");
-            Check::new("cache", state, format!("{at}: {}{free}", Bytes(used)), remedy)
-        }
+    if let Err(error) = cache.scratch() {
+        let remedy = Some("set XDG_CACHE_HOME to a folder that can be written");
+        return Check::new("cache", State::Missing, error.to_string(), remedy);
     }
+    let used: u64 = cache.entries().map_or(0, |all| all.iter().map(|e| e.size_bytes.0).sum());
+    let free = rustix::fs::statvfs(cache.root()).ok().map(|s| s.f_bavail * s.f_frsize);
+    let low = free.is_some_and(|free| free < 2_000_000_000);
+    let free = free.map_or_else(String::new, |free| format!(", {} free", Bytes(free)));
+    let state = if low { State::Warning } else { State::Ok };
+    let remedy = low.then_some("free some space; models need up to a gigabyte");
+    Check::new("cache", state, format!("{at}: {}{free}", Bytes(used)), remedy)
 }
 
 fn tools() -> Vec<Check> {

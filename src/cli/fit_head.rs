@@ -16,7 +16,7 @@ use crate::workload::{self, Split};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A workload whose data.table sets a train_share aside
+    /// A workload whose data.table sets a `train_share` aside
     workload: PathBuf,
     /// Where the head is written
     #[arg(long, short, value_name = "FILE")]

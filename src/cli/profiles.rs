@@ -35,7 +35,7 @@ pub(super) fn print(name: Option<&str>, format: Format) -> Result<()> {
             Format::Json => output::json(&names)?,
             Format::Csv => output::csv(&["profile"], names.iter().map(|n| [n.as_str()]))?,
             Format::Md => output::markdown(&["profile"], names.iter().map(|n| [n.as_str()])),
-            Format::Table => names.iter().map(|name| format!("{name}\n")).collect(),
+            Format::Table => names.iter().fold(String::new(), |text, name| text + name + "\n"),
         });
     };
     let text = all.get(name).ok_or_else(|| {

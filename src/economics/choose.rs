@@ -128,7 +128,7 @@ fn nearest(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Price
             format!("ran on {}, and no price is known for that device", record.case.backend);
         return Err(Error::input(format!("case {}", record.case.id), message).remedy(remedy));
     }
-    let mut candidates: Vec<((usize, usize, u8), f64, &Quote, &Instance)> = Vec::new();
+    let mut candidates = Vec::new();
     for instance in table.instances.iter().filter(|i| i.accelerator.is_none()) {
         let near = instance.microarchitectures.iter().filter_map(|m| distance(own, m)).min();
         let quotes: Vec<&Quote> = table

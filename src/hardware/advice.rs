@@ -37,7 +37,7 @@ pub enum Rewarded {
 ///
 /// Operations a cycle and core are those of the instruction sets (Intel SDM; Arm ARM): AMX int8
 /// 2048, VNNI 256, AVX-512 fp32 64. That ONNX Runtime's CPU kernels widen fp16 to fp32 on x86 was
-/// measured with 1.31.1: no gain for MiniLM.
+/// measured with 1.31.1: no gain for a sentence encoder.
 pub(super) fn advise(
     isa: &[String],
     l3: Option<u64>,

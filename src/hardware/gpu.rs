@@ -166,9 +166,8 @@ pub(super) fn tensor_cores(major: i32, minor: i32) -> &'static str {
         (..7, _) => "none",
         (7, 5) => "second generation (fp16, int8, int4)",
         (7, _) => "first generation (fp16)",
-        (8, 9) => "fourth generation (fp16, bf16, tf32, fp8, int8, 2:4 sparse)",
+        (8, 9) | (9, _) => "fourth generation (fp16, bf16, tf32, fp8, int8, 2:4 sparse)",
         (8, _) => "third generation (fp16, bf16, tf32, int8, 2:4 sparse)",
-        (9, _) => "fourth generation (fp16, bf16, tf32, fp8, int8, 2:4 sparse)",
         (10..=12, _) => "fifth generation (fp16, bf16, tf32, fp8, fp4, int8, 2:4 sparse)",
         _ => super::UNKNOWN,
     }

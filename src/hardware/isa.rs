@@ -2,7 +2,7 @@
 //!
 //! Names are Rust's target features where it has them (`avx512vnni`, `amx-int8`, `i8mm`).
 
-use raw_cpuid::CpuId;
+use raw_cpuid::{CpuId, ExtendedFeatures, FeatureInfo};
 
 use super::registers::Registers;
 
@@ -11,29 +11,28 @@ use super::registers::Registers;
 pub(super) fn x86(registers: &Registers) -> Vec<String> {
     let cpu = CpuId::with_cpuid_reader(registers);
     let basic = cpu.get_feature_info();
-    let basic = |has: fn(&raw_cpuid::FeatureInfo) -> bool| basic.as_ref().is_some_and(has);
+    let basic = |has: fn(&FeatureInfo) -> bool| basic.as_ref().is_some_and(has);
     let extended = cpu.get_extended_feature_info();
-    let extended =
-        |has: fn(&raw_cpuid::ExtendedFeatures) -> bool| extended.as_ref().is_some_and(has);
-    let avx = registers.saves_avx() && basic(|f| f.has_avx());
-    let avx512 = registers.saves_avx512() && extended(|f| f.has_avx512f());
-    let amx = registers.saves_amx() && extended(|f| f.has_amx_tile());
+    let extended = |has: fn(&ExtendedFeatures) -> bool| extended.as_ref().is_some_and(has);
+    let avx = registers.saves_avx() && basic(FeatureInfo::has_avx);
+    let avx512 = registers.saves_avx512() && extended(ExtendedFeatures::has_avx512f);
+    let amx = registers.saves_amx() && extended(ExtendedFeatures::has_amx_tile);
     usable(&[
-        ("sse4.2", basic(|f| f.has_sse42())),
-        ("avx2", avx && extended(|f| f.has_avx2())),
-        ("fma", avx && basic(|f| f.has_fma())),
-        ("f16c", avx && basic(|f| f.has_f16c())),
-        ("avxvnni", avx && extended(|f| f.has_avx_vnni())),
-        ("avxvnniint8", avx && extended(|f| f.has_avx_vnni_int8())),
+        ("sse4.2", basic(FeatureInfo::has_sse42)),
+        ("avx2", avx && extended(ExtendedFeatures::has_avx2)),
+        ("fma", avx && basic(FeatureInfo::has_fma)),
+        ("f16c", avx && basic(FeatureInfo::has_f16c)),
+        ("avxvnni", avx && extended(ExtendedFeatures::has_avx_vnni)),
+        ("avxvnniint8", avx && extended(ExtendedFeatures::has_avx_vnni_int8)),
         ("avx512f", avx512),
-        ("avx512bw", avx512 && extended(|f| f.has_avx512bw())),
-        ("avx512vl", avx512 && extended(|f| f.has_avx512vl())),
-        ("avx512vnni", avx512 && extended(|f| f.has_avx512vnni())),
-        ("avx512bf16", avx512 && extended(|f| f.has_avx512_bf16())),
-        ("avx512fp16", avx512 && extended(|f| f.has_avx512_fp16())),
+        ("avx512bw", avx512 && extended(ExtendedFeatures::has_avx512bw)),
+        ("avx512vl", avx512 && extended(ExtendedFeatures::has_avx512vl)),
+        ("avx512vnni", avx512 && extended(ExtendedFeatures::has_avx512vnni)),
+        ("avx512bf16", avx512 && extended(ExtendedFeatures::has_avx512_bf16)),
+        ("avx512fp16", avx512 && extended(ExtendedFeatures::has_avx512_fp16)),
         ("amx-tile", amx),
-        ("amx-int8", amx && extended(|f| f.has_amx_int8())),
-        ("amx-bf16", amx && extended(|f| f.has_amx_bf16())),
+        ("amx-int8", amx && extended(ExtendedFeatures::has_amx_int8)),
+        ("amx-bf16", amx && extended(ExtendedFeatures::has_amx_bf16)),
     ])
 }
 

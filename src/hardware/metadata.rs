@@ -9,7 +9,7 @@ pub const SERVICE: &str = "http://169.254.169.254";
 /// For all questions together.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Asks the metadata service at `base` which instance this is: AWS (IMDSv2), Google Cloud, Azure,
+/// Asks the metadata service at `base` which instance this is: AWS (its service's version 2), Google Cloud, Azure,
 /// all at once; the first that answers with an instance type is believed. `None` when nobody does
 /// within a second.
 pub fn ask(base: &str) -> Option<Cloud> {

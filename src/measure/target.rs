@@ -54,7 +54,7 @@ impl<'a> SessionTarget<'a> {
         } else {
             let rows = samples.map(|s| &all[s as usize % all.len()]);
             let fits = if self.data.is_ragged() {
-                let padded = self.batch.assemble_padded(rows, &self.data.about().padding);
+                let padded = self.batch.assemble_padded(&rows, &self.data.about().padding);
                 let padded = padded.inspect(|padded| {
                     self.padding.values += padded.values;
                     self.padding.padded += padded.padded;

@@ -158,7 +158,7 @@ impl Ready {
         let mut batch = Tensors::default();
         let samples = self.data.samples().iter().cycle().take(self.batch_size());
         let padding = &self.data.about().padding;
-        if batch.assemble_padded(samples, padding).is_some() {
+        if batch.assemble_padded(&samples, padding).is_some() {
             return Ok(batch);
         }
         Err(Error::input("data", "samples of a batch differ in shape")

@@ -9,7 +9,7 @@ use crate::stats::{self, CONFIDENCE};
 
 /// Exact match and token F1 at the labelled positions.
 ///
-/// F1 is that of SQuAD (Rajpurkar et al. 2016): predicted and labelled tokens as bags. A label
+/// F1 is that of `SQuAD` (Rajpurkar et al. 2016): predicted and labelled tokens as bags. A label
 /// that no score belongs to, or a sequence longer than the output, is an error.
 pub(super) fn figures(
     labels: &[Vec<i64>],
@@ -75,7 +75,9 @@ pub(super) fn figures(
 /// Of (decided, labelled) tokens: both bags have one size, so precision, recall and F1 are equal.
 fn bag_f1(pairs: &[(u32, u32)]) -> f64 {
     let mut bag: BTreeMap<u32, i64> = BTreeMap::new();
-    pairs.iter().for_each(|(_, label)| *bag.entry(*label).or_default() += 1);
+    for (_, label) in pairs {
+        *bag.entry(*label).or_default() += 1;
+    }
     let mut shared = 0;
     for (decided, _) in pairs {
         if let Some(left) = bag.get_mut(decided).filter(|left| **left > 0) {

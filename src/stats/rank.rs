@@ -10,11 +10,11 @@ fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
     let n = a.len() as f64;
     let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
     let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (x, y) in a.iter().zip(b) {
-        let (x, y) = (x - mean_a, y - mean_b);
-        ab += x * y;
-        aa += x * x;
-        bb += y * y;
+    for (of_a, of_b) in a.iter().zip(b) {
+        let (of_a, of_b) = (of_a - mean_a, of_b - mean_b);
+        ab += of_a * of_b;
+        aa += of_a * of_a;
+        bb += of_b * of_b;
     }
     (aa > 0.0 && bb > 0.0).then(|| ab / (aa * bb).sqrt())
 }

@@ -29,7 +29,9 @@ pub fn bootstrap(
     let mut drawn = all;
     let mut figures: Vec<f64> = (0..RESAMPLES)
         .filter_map(|_| {
-            drawn.iter_mut().for_each(|index| *index = rng.random_range(0..n));
+            for index in &mut drawn {
+                *index = rng.random_range(0..n);
+            }
             statistic(&drawn)
         })
         .collect();

@@ -21,7 +21,7 @@ impl Tensors {
     /// element type cannot be padded.
     pub fn assemble_padded<'a>(
         &mut self,
-        samples: impl Iterator<Item = &'a Tensors> + Clone,
+        samples: &(impl Iterator<Item = &'a Tensors> + Clone),
         padding: &BTreeMap<String, i64>,
     ) -> Option<Padding> {
         let first = samples.clone().next()?;
@@ -40,16 +40,13 @@ impl Tensors {
             let longest = rows.iter().filter_map(|row| row.shape().get(1)).max().copied();
             let value = padding.get(name).copied().unwrap_or(0);
             for row in rows {
-                match (row.shape(), longest) {
-                    ([1, length], Some(longest)) => {
-                        total.padded += (longest - length) as u64;
-                        total.values += longest as u64;
-                        batch.append_padded(row, longest, value)?;
-                    }
-                    _ => {
-                        total.values += row.data().len() as u64;
-                        batch.append_rows(row).then_some(())?;
-                    }
+                if let ([1, length], Some(longest)) = (row.shape(), longest) {
+                    total.padded += (longest - length) as u64;
+                    total.values += longest as u64;
+                    batch.append_padded(row, longest, value)?;
+                } else {
+                    total.values += row.data().len() as u64;
+                    batch.append_rows(row).then_some(())?;
                 }
             }
         }
@@ -105,13 +102,13 @@ mod tests {
         let (a, b, c) = (sample(&[5]), sample(&[6, 7, 8]), sample(&[9, 9]));
         let padding = BTreeMap::from([("ids".to_owned(), 1)]);
         let mut batch = Tensors::default();
-        let padded = batch.assemble_padded([&a, &b].into_iter(), &padding).unwrap();
+        let padded = batch.assemble_padded(&[&a, &b].into_iter(), &padding).unwrap();
         let ids = batch.get("ids").unwrap();
         assert_eq!(ids.shape(), [2, 3]);
         assert_eq!(ids.data(), &TensorData::I64(vec![5, 1, 1, 6, 7, 8]));
         assert_eq!(padded, Padding { values: 6, padded: 2 });
         // The next batch is as long as its own longest sample, and nothing is left of the last one.
-        let padded = batch.assemble_padded([&c, &a].into_iter(), &padding).unwrap();
+        let padded = batch.assemble_padded(&[&c, &a].into_iter(), &padding).unwrap();
         assert_eq!(batch.get("ids").unwrap().data(), &TensorData::I64(vec![9, 9, 5, 1]));
         assert_eq!(padded, Padding { values: 4, padded: 1 });
     }
@@ -123,6 +120,9 @@ mod tests {
             Tensor::new(vec![1, 1], TensorData::F32(vec![1.0])).unwrap(),
         )]);
         let samples = [&sample(&[1]), &other];
-        assert_eq!(Tensors::default().assemble_padded(samples.into_iter(), &BTreeMap::new()), None);
+        assert_eq!(
+            Tensors::default().assemble_padded(&samples.into_iter(), &BTreeMap::new()),
+            None
+        );
     }
 }

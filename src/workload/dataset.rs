@@ -133,7 +133,9 @@ impl Dataset {
         match &self.about.truth {
             Truth::Nothing => {}
             Truth::Classes { labels, .. } => {
-                labels.iter().for_each(|label| hasher.update(label.to_le_bytes()));
+                for label in labels {
+                    hasher.update(label.to_le_bytes());
+                }
             }
             // Numbers are written in one way only.
             other => hasher.update(format!("{other:?}")),
@@ -155,7 +157,7 @@ impl Dataset {
         if self.is_ragged {
             let lengths = self.samples.iter().map(|s| *s.0[0].1.shape().get(1).unwrap_or(&0));
             about.lengths = Some(lengths.collect());
-            let padded = all.assemble_padded(self.samples.iter(), &self.about.padding);
+            let padded = all.assemble_padded(&self.samples.iter(), &self.about.padding);
             if padded.is_none() {
                 return Err(Error::input("data set", "samples differ in more than their length")
                     .remedy("give all samples the same inputs, of the same types"));

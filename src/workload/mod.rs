@@ -41,7 +41,8 @@ pub const QUICKSTART: [&str; 2] = ["magika", "sentiment"];
 
 /// Writes the built-in workloads and the files they name into the cache; returns their folder.
 pub fn unpack(cache: &Cache) -> Result<std::path::PathBuf> {
-    let all: String = BUILT_IN.iter().map(|(name, text)| format!("{name}\n{text}\n")).collect();
+    let all: Vec<&str> = BUILT_IN.iter().flat_map(|(name, text)| [*name, *text]).collect();
+    let all = all.join("\n");
     let folder = format!("embedded/{}", &sha256_bytes(all.as_bytes())[..12]);
     for (name, text) in BUILT_IN {
         let relative = format!("{folder}/{name}");

@@ -167,7 +167,8 @@ fn numbers(spec: &TableSpec, row: &Row, outline: &Outline) -> Result<Tensors> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "whole numbers are checked against the type's range first"
+    clippy::cast_lossless,
+    reason = "one macro for all types; whole numbers are checked against the type's range first"
 )]
 fn typed(values: &[f64], dtype: DType) -> Option<TensorData> {
     macro_rules! whole {
@@ -198,10 +199,13 @@ fn typed(values: &[f64], dtype: DType) -> Option<TensorData> {
         DType::U32 => whole!(u32, U32),
         DType::I64 => whole!(i64, I64),
         DType::U64 => whole!(u64, U64),
-        DType::Bool => values
-            .iter()
-            .all(|v| *v == 0.0 || *v == 1.0)
-            .then(|| TensorData::Bool(values.iter().map(|v| *v == 1.0).collect())),
+        DType::Bool => {
+            let flag = |v: &f64| match v.total_cmp(&0.0) {
+                std::cmp::Ordering::Equal => Some(false),
+                _ => v.total_cmp(&1.0).is_eq().then_some(true),
+            };
+            values.iter().map(flag).collect::<Option<Vec<bool>>>().map(TensorData::Bool)
+        }
     }
 }
 

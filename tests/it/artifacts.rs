@@ -126,11 +126,12 @@ fn a_download_that_breaks_off_goes_on_where_it_was() {
     assert_eq!(server.requests().len(), 3);
 }
 
+const NO: Answer = Answer::Status(502);
+
 #[test]
 fn a_server_that_dies_half_way_is_an_error_and_nothing_is_lost() {
     let sandbox = Sandbox::new();
     let file = relu(&[-1, 4]);
-    const NO: Answer = Answer::Status(502);
     let server = Server::start(file.clone(), &[Answer::Half, NO, NO, NO, Answer::Whole]);
     let workload = workload(&sandbox, &format!("{}/relu.onnx", server.base));
     let ran = fetch(&sandbox, &["run", &workload, "--dry-run"], "");

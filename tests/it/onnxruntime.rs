@@ -137,6 +137,42 @@ fn threads_follow_the_affinity() {
 }
 
 #[test]
+fn threads_follow_a_quota() {
+    let controller = std::path::Path::new("/sys/fs/cgroup/cpu");
+    let group = controller.join(format!("infermark-test-{}", std::process::id()));
+    if std::fs::create_dir(&group).is_err() || !group.join("cpu.cfs_quota_us").exists() {
+        // Only root, and only where cgroup v1 is mounted, can make one; captured files are tested
+        // everywhere (machines.rs).
+        eprintln!("NOT TRIED: no cgroup can be made in {}", controller.display());
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write("relu.onnx", relu(&[-1, 4]));
+    let program = sandbox.command(&[]).get_program().to_owned();
+    for (quota, says) in [("100000", "1.00 CPUs"), ("150000", "1.50 CPUs")] {
+        std::fs::write(group.join("cpu.cfs_quota_us"), quota).unwrap();
+        let script = "echo $$ > \"$0/cgroup.procs\"; exec \"$1\" run relu.onnx --concurrency 1 \
+                      --duration 0.2 --attempts 1 --format json";
+        let output = std::process::Command::new("sh")
+            .args(["-c", script])
+            .arg(&group)
+            .arg(&program)
+            .current_dir(sandbox.path(""))
+            .env("INFERMARK_REPORTS", sandbox.path("reports"))
+            .env("XDG_CACHE_HOME", super::sandbox::cache())
+            .output()
+            .unwrap();
+        let ran = super::sandbox::Ran::from(output);
+        let record = ran.assert_fine().json()["records"][0].clone();
+        assert_eq!(record["effective_cpus"]["count"], 1, "{record}");
+        let reason = record["effective_cpus"]["reason"].as_str().unwrap();
+        assert!(reason.contains("quota") && reason.contains(says), "{reason}");
+        assert_eq!(record["threads_used"], 1);
+    }
+    std::fs::remove_dir(&group).unwrap();
+}
+
+#[test]
 fn nothing_is_reported_to_anyone() {
     let sandbox = Sandbox::new();
     sandbox.write("relu.onnx", relu(&[-1, 4]));

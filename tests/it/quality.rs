@@ -22,10 +22,10 @@ fn classes(sandbox: &Sandbox, csv: &str, rest: &str) -> String {
 /// 40 rows of which 30 are right, ten of each class.
 fn rows() -> String {
     let mut csv = "a,b,c,d,label,site\n".to_owned();
-    for i in 0..40 {
+    for i in 0..40_usize {
         let (class, said) = (i % 4, if i < 30 { i % 4 } else { (i + 1) % 4 });
-        let cell = |c: i32| if c == said { "1.5" } else { "0.5" };
-        let label = ["A", "B", "C", "D"][class as usize];
+        let cell = |c: usize| if c == said { "1.5" } else { "0.5" };
+        let label = ["A", "B", "C", "D"][class];
         csv.push_str(&format!(
             "{},{},{},{},{label},s{}\n",
             cell(0),
@@ -164,8 +164,8 @@ fn variants_stand_beside_the_model_and_a_ruined_one_is_marked() {
     // A run that goes on compares with the outputs it kept.
     let run = &sandbox.runs()[0];
     let kept = std::fs::read_to_string(run.join("records.jsonl")).unwrap();
-    let first: String = kept.lines().take(2).map(|l| format!("{l}\n")).collect();
-    std::fs::write(run.join("records.jsonl"), first).unwrap();
+    let first: Vec<&str> = kept.lines().take(2).collect();
+    std::fs::write(run.join("records.jsonl"), first.join("\n") + "\n").unwrap();
     sandbox.run(&[&args[..], &["--resume", "latest"]].concat()).assert_fine();
     let again = sandbox.records().pop().unwrap();
     assert_eq!(again["case"]["variant"], "ruined");
