@@ -41,7 +41,8 @@ impl Build {
             let member = format!("onnxruntime/capi/{}", file_name(PINNED_VERSION)?);
             return package.member(cache, &member);
         }
-        let is_library = |path: &str| path.starts_with("onnxruntime/capi/") && path.contains(".so");
+        let is_library =
+            |path: &str| path.starts_with("onnxruntime/capi/lib") && path.contains(".so");
         let files = package.unpacked(cache, is_library)?;
         let folder = files.first().and_then(|file| file.parent());
         folder.and_then(|folder| libraries_in(folder).into_iter().next()).ok_or_else(|| {

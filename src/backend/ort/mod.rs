@@ -205,11 +205,14 @@ fn internal(error: &ort::Error) -> Error {
         .remedy("check the library that ORT_DYLIB_PATH or `found_by` names")
 }
 
-/// ONNX Runtime's messages can span lines and carry its own source paths.
+/// ONNX Runtime's messages can span lines and carry its own source paths and signatures; what went
+/// wrong stands at their end.
 fn one_line(message: &str) -> String {
-    let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(300) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+    let line: Vec<char> =
+        message.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
+    if line.len() <= 360 {
+        return line.into_iter().collect();
     }
+    let (first, last) = (&line[..100], &line[line.len() - 250..]);
+    format!("{} … {}", first.iter().collect::<String>(), last.iter().collect::<String>())
 }
