@@ -123,7 +123,9 @@ fn named(record: &Record, table: &PriceTable, choice: &Choice, name: &str) -> Re
 fn nearest(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Priced> {
     let own = microarchitecture(record);
     let remedy = "give --instance, or what the machine costs with --usd-per-hour";
-    if !record.case.backend.ends_with(":cpu") && record.provenance != "mock" {
+    // OpenVINO is asked for the CPU only; everything else that is no CPU is a device of its own.
+    let on_cpu = [":cpu", ":openvino"].iter().any(|cpu| record.case.backend.ends_with(cpu));
+    if !on_cpu {
         let message =
             format!("ran on {}, and no price is known for that device", record.case.backend);
         return Err(Error::input(format!("case {}", record.case.id), message).remedy(remedy));
