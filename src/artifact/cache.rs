@@ -163,6 +163,10 @@ impl Cache {
     /// What it holds: a package, a download or a data set an entry, by name. Locks are left out.
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let mut found = Vec::new();
+        if self.root.exists() && !self.root.is_dir() {
+            return Err(Error::input(self.root.display(), "is a file, not a folder")
+                .remedy("set XDG_CACHE_HOME to a folder"));
+        }
         for kind in children(&self.root)? {
             let name = file_name(&kind);
             match name.as_str() {

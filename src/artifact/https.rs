@@ -62,8 +62,8 @@ struct Download<'a> {
 enum Attempt {
     /// The file is whole.
     Whole,
-    /// It broke off, for this reason.
-    Broken(String),
+    /// It broke off, for this reason; `resumed` tells whether it had gone on from where it was.
+    Broken { reason: String, resumed: bool },
     /// The server starts from the beginning every time.
     NoRanges,
 }
@@ -74,25 +74,31 @@ impl Download<'_> {
         let mut patience = ATTEMPT;
         loop {
             let before = length(&self.part);
-            let reason = match self.attempt(cache, before, patience)? {
+            let (reason, resumed) = match self.attempt(cache, before, patience)? {
                 Attempt::Whole => return Ok(()),
-                Attempt::Broken(reason) => reason,
+                Attempt::Broken { reason, resumed } => (reason, resumed || before == 0),
                 Attempt::NoRanges if patience == ATTEMPT => {
                     patience = WHOLE;
                     continue;
                 }
-                Attempt::NoRanges => "the server cannot go on in the middle".to_owned(),
+                Attempt::NoRanges => ("the server cannot go on in the middle".to_owned(), false),
             };
             let now = length(&self.part);
-            futile = if now > before { 0 } else { futile + 1 };
+            // Starting anew is no progress, however far it gets.
+            futile = if resumed && now > before { 0 } else { futile + 1 };
             if futile >= FUTILE {
-                let total =
-                    self.about().total.map_or_else(String::new, |t| format!(" of {}", Bytes(t)));
+                let about = self.about();
+                let total = about.total.map_or_else(String::new, |t| format!(" of {}", Bytes(t)));
+                let remedy = if about.validator.is_some() && now > 0 {
+                    "check the network and run again; it goes on from there where the server can"
+                } else {
+                    "check the network and run again"
+                };
                 return Err(Error::environment(
                     self.url,
                     format!("the download broke off after {}{total}: {reason}", Bytes(now)),
                 )
-                .remedy("check the network and run again; it goes on from there"));
+                .remedy(remedy));
             }
             // A server that is restarting needs a moment.
             std::thread::sleep(Duration::from_millis(200 << futile));
@@ -120,22 +126,35 @@ impl Download<'_> {
         }
         let mut response = match request.call() {
             Ok(response) => response,
-            Err(e) => return Ok(Attempt::Broken(e.to_string())),
+            Err(e) => return Ok(broken(e)),
         };
         let header = |name: &str| {
             response.headers().get(name).and_then(|v| v.to_str().ok()).map(ToOwned::to_owned)
         };
         let status = response.status().as_u16();
         let strong = header("etag").filter(|tag| !tag.starts_with("W/"));
-        about.validator = strong.or_else(|| header("last-modified"));
+        let validator = strong.or_else(|| header("last-modified"));
+        let same_file = validator == about.validator;
+        about.validator = validator;
+        // `bytes FIRST-LAST/TOTAL`
+        let range = header("content-range").unwrap_or_default();
+        let starts_at: Option<u64> = range
+            .trim_start_matches("bytes ")
+            .split('-')
+            .next()
+            .and_then(|first| first.parse().ok());
         let from = match status {
             // Halves that cannot be told apart cannot be joined either.
             206 if about.validator.is_none() && patience == ATTEMPT => {
                 return Ok(Attempt::NoRanges);
             }
+            // The rest of another file, or another part of this one, must not be put behind ours.
+            206 if starts_at != Some(have) || (have > 0 && !same_file) => {
+                self.forget()?;
+                return Ok(broken("the file changed on the server"));
+            }
             206 => {
-                about.total = header("content-range")
-                    .and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+                about.total = range.rsplit_once('/').and_then(|(_, total)| total.parse().ok());
                 have
             }
             200 => {
@@ -150,11 +169,19 @@ impl Download<'_> {
             416 if about.total == Some(have) => return Ok(Attempt::Whole),
             416 => {
                 self.forget()?;
-                return Ok(Attempt::Broken("the file changed on the server".to_owned()));
+                return Ok(broken("the file changed on the server"));
             }
-            500.. | 408 | 429 => return Ok(Attempt::Broken(format!("the server says {status}"))),
+            500.. | 408 | 429 => return Ok(broken(format!("the server says {status}"))),
             _ => return Err(self.refused(status)),
         };
+        let is_chunked = header("transfer-encoding").is_some_and(|te| te.contains("chunked"));
+        if about.total.is_none() && !is_chunked {
+            return Err(Error::environment(
+                self.url,
+                "the server does not say how long the file is: a part could pass for the whole",
+            )
+            .remedy("download it by other means and give its path"));
+        }
         self.write_about(&about)?;
         let io = |doing: &str, e: &std::io::Error| Error::io(&self.part, doing, e);
         let mut file = File::options()
@@ -172,9 +199,16 @@ impl Download<'_> {
         });
         match copied {
             Err(Failed::Write(e)) => Err(io("write", &e)),
-            Err(Failed::Read(e)) => Ok(Attempt::Broken(e.to_string())),
-            Ok(end) if about.total.is_some_and(|total| end < total) => {
-                Ok(Attempt::Broken("the connection was closed early".to_owned()))
+            Err(Failed::Read(e)) => {
+                Ok(Attempt::Broken { reason: e.to_string(), resumed: from > 0 })
+            }
+            Ok(end) if about.total.is_some_and(|total| end < total) => Ok(Attempt::Broken {
+                reason: "the connection was closed early".to_owned(),
+                resumed: from > 0,
+            }),
+            Ok(end) if about.total.is_some_and(|total| end > total) => {
+                self.forget()?;
+                Ok(broken("the server sent more than it said"))
             }
             Ok(_) => Ok(Attempt::Whole),
         }
@@ -208,6 +242,10 @@ impl Download<'_> {
             _ => error.remedy("check the address in a browser"),
         }
     }
+}
+
+fn broken(reason: impl std::fmt::Display) -> Attempt {
+    Attempt::Broken { reason: format!("{reason}"), resumed: false }
 }
 
 enum Failed {

@@ -17,7 +17,7 @@ pub(super) struct Args {
     /// Price by these instance types, e.g. `c7i.xlarge,c8a.xlarge`
     #[arg(long, value_delimiter = ',', value_name = "TYPE")]
     instance: Vec<String>,
-    /// What the measured machine costs an hour, instead of a table's price
+    /// What the measured CPUs cost an hour, instead of a table's price
     #[arg(long, value_name = "USD", conflicts_with_all = ["instance", "region", "term", "prices"], allow_negative_numbers = true)]
     usd_per_hour: Option<f64>,
     /// Region, by the provider's own name; the first one of each type when left out
@@ -36,8 +36,12 @@ pub(super) struct Args {
 
 pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
     let mut records = Vec::new();
+    let mut seen = std::collections::HashSet::new();
     for name in &args.runs {
         let run = RunDir::find(&settings.reports, name)?;
+        if !seen.insert(run.path().canonicalize().unwrap_or_else(|_| run.path().to_owned())) {
+            continue; // The same run by another name.
+        }
         records.extend(runs::last_records(&run)?);
     }
     let choice = Choice {
@@ -59,7 +63,7 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
     };
     output::figures(&text)?;
     if args.format == Format::Table {
-        let mut notes: Vec<String> = costs.notes.iter().map(|n| format!("price: {n}")).collect();
+        let mut notes = costs.notes.clone();
         notes.push(
             "on a machine that is always busy (saturated); real demand leaves it idle for part of \
              the time"
@@ -72,7 +76,7 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-const HEADER: [&str; 22] = [
+const HEADER: [&str; 24] = [
     "case_id",
     "model",
     "variant",
@@ -88,6 +92,8 @@ const HEADER: [&str; 22] = [
     "capacity_per_s",
     "capacity_basis",
     "utilization",
+    "replicas",
+    "fits_memory",
     "usd_per_1k",
     "usd_per_1m",
     "usd_per_1m_low",
@@ -99,13 +105,14 @@ const HEADER: [&str; 22] = [
 
 fn verdict(row: &CostRow) -> &'static str {
     match (row.valid, row.meets_quality) {
+        (false, Some(false)) => "INVALID, FAILS quality",
         (false, _) => "INVALID",
-        (true, Some(false)) => "FAILS its quality gate",
+        (true, Some(false)) => "FAILS quality",
         (true, _) => "VALID",
     }
 }
 
-fn cells(row: &CostRow) -> [String; 22] {
+fn cells(row: &CostRow) -> [String; 24] {
     let optional = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
     [
         row.case_id.clone(),
@@ -123,6 +130,8 @@ fn cells(row: &CostRow) -> [String; 22] {
         row.capacity_per_s.to_string(),
         row.capacity_basis.clone(),
         row.utilization.to_string(),
+        row.replicas.to_string(),
+        row.fits_memory.map(|fits| fits.to_string()).unwrap_or_default(),
         row.usd_per_1k.to_string(),
         row.usd_per_1m.to_string(),
         optional(row.usd_per_1m_low),
@@ -136,12 +145,13 @@ fn cells(row: &CostRow) -> [String; 22] {
 fn table(rows: &[CostRow]) -> String {
     let columns = ["variant", "load", "price of", "samples/s", "$/1k", "$/1M", "basis", "verdict"];
     let several = rows.iter().any(|row| row.model != rows[0].model);
-    let number = |value: f64| format!("{value:.4}");
     let cells = rows.iter().map(|row| {
         let variant =
             if several { format!("{} {}", row.model, row.variant) } else { row.variant.clone() };
         let range = match (row.usd_per_1m_low, row.usd_per_1m_high) {
-            (Some(low), Some(high)) => format!(" ±{:.1}%", 50.0 * (high - low) / row.usd_per_1m),
+            (Some(low), Some(high)) if row.usd_per_1m > 0.0 => {
+                format!(" ±{:.1}%", 50.0 * (high - low) / row.usd_per_1m)
+            }
             _ => String::new(),
         };
         vec![
@@ -149,11 +159,19 @@ fn table(rows: &[CostRow]) -> String {
             row.load.clone(),
             format!("{} {}", row.instance_type, row.term),
             format!("{:.0}", row.capacity_per_s),
-            format!("{:.6}", row.usd_per_1k),
-            format!("{}{range}", number(row.usd_per_1m)),
+            money(row.usd_per_1k),
+            format!("{}{range}", money(row.usd_per_1m)),
             row.provenance.clone(),
             verdict(row).to_owned(),
         ]
     });
     crate::report::ruled(&columns.map(String::from), &cells.collect::<Vec<_>>())
+}
+
+/// Three digits that count, however small the price: never 0 for what costs something.
+fn money(usd: f64) -> String {
+    match usd {
+        u if u >= 0.001 => format!("{u:.4}"),
+        u => format!("{u:.2e}"),
+    }
 }

@@ -125,7 +125,7 @@ fn cache(settings: &Settings) -> Check {
     let at = cache.root().display();
     if let Err(error) = cache.scratch() {
         let remedy = Some("set XDG_CACHE_HOME to a folder that can be written");
-        return Check::new("cache", State::Missing, error.to_string(), remedy);
+        return Check::new("cache", State::Missing, format!("{at}: {}", error.message()), remedy);
     }
     let used: u64 = cache.entries().map_or(0, |all| all.iter().map(|e| e.size_bytes.0).sum());
     let free = rustix::fs::statvfs(cache.root()).ok().map(|s| s.f_bavail * s.f_frsize);
@@ -177,7 +177,11 @@ fn onnxruntime(settings: &Settings, host: &Host) -> Vec<Check> {
     let library = match find_library(settings.ort_dylib.as_deref(), None, &cache) {
         Ok(library) => library,
         Err(error) => {
-            let will = format!("none here; the first run fetches {PINNED_VERSION} from its wheel");
+            let will = if settings.cache.access().offline {
+                format!("none here, and --offline fetches none; {PINNED_VERSION} would be fetched")
+            } else {
+                format!("none here; the first run fetches {PINNED_VERSION} from its wheel")
+            };
             let (state, detail) = if settings.ort_dylib.is_some() {
                 (State::Missing, error.to_string())
             } else {

@@ -69,7 +69,6 @@ pub(super) fn print(name: Option<&str>, format: Format) -> Result<()> {
 
 /// Facts are tables with a value; everything else is shown as it is.
 fn flatten(prefix: &str, json: &Value, rows: &mut Vec<[String; 3]>) {
-    let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), ToOwned::to_owned);
     match json {
         Value::Object(table) if table.contains_key("value") => {
             let provenance = table.get("provenance").map(text).unwrap_or_default();
@@ -82,5 +81,18 @@ fn flatten(prefix: &str, json: &Value, rows: &mut Vec<[String; 3]>) {
             }
         }
         other => rows.push([prefix.to_owned(), text(other), String::new()]),
+    }
+}
+
+/// A value in words that a terminal can wrap.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join("; "),
+        Value::Object(table) => {
+            let pairs = table.iter().map(|(key, value)| format!("{key} {}", text(value)));
+            pairs.collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
     }
 }

@@ -70,6 +70,9 @@ pub(super) struct Args {
     /// Fetch and use this build of ONNX Runtime instead of the library that is found
     #[arg(long, value_enum)]
     pub(super) runtime: Option<Runtime>,
+    /// Ask the cloud's metadata service which instance this is, to price it (at most one second)
+    #[arg(long)]
+    pub(super) cloud: bool,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
@@ -140,7 +143,13 @@ fn measure(
     plan: &Plan,
     budget: Option<Nanos>,
 ) -> Result<(RunDir, RunOutcome)> {
-    let host = hardware::detect();
+    let mut host = hardware::detect();
+    if args.cloud {
+        match hardware::ask(hardware::SERVICE) {
+            Some(cloud) => host.cloud = cloud,
+            None => output::say("  no cloud's metadata service answered; going by the firmware"),
+        }
+    }
     let needs_ort = plan.cases.iter().any(|case| case.backend.engine == Engine::Ort);
     let library = if needs_ort {
         let library = find_library(

@@ -43,9 +43,9 @@ pub struct Priced {
 /// An error when the table knows no price for it, never a price of 0.
 pub fn choose(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Vec<Priced>> {
     if let Some(usd_per_hour) = choice.usd_per_hour {
-        if !(usd_per_hour > 0.0 && usd_per_hour.is_finite()) {
+        if !(1e-6..=1e6).contains(&usd_per_hour) {
             return Err(Error::input("--usd-per-hour", format!("is {usd_per_hour}"))
-                .remedy("give what the machine costs an hour, above 0"));
+                .remedy("give what the measured CPUs cost an hour, above 0"));
         }
         return Ok(vec![given(usd_per_hour)]);
     }
@@ -87,7 +87,13 @@ fn named(record: &Record, table: &PriceTable, choice: &Choice, name: &str) -> Re
             "`infermark prices list` shows those that have; or give --usd-per-hour or --prices",
         ));
     }
-    let quote = quote_of(&all, choice).ok_or_else(|| {
+    // The machine's own region where it is known and priced.
+    let own_region = record.machine.as_ref().and_then(|m| m.region.clone());
+    let own_region =
+        own_region.filter(|_| own_type(record) == Some(name) && choice.region.is_none());
+    let here = Choice { region: own_region.clone(), ..choice.clone() };
+    let here = own_region.and_then(|_| quote_of(&all, &here));
+    let quote = here.or_else(|| quote_of(&all, choice)).ok_or_else(|| {
         let known: Vec<String> = all.iter().map(|q| format!("{} {}", q.region, q.term)).collect();
         let region = choice.region.as_deref().unwrap_or("its first region");
         let message = format!("has no known price for {} in {region}", choice.term);
@@ -98,10 +104,14 @@ fn named(record: &Record, table: &PriceTable, choice: &Choice, name: &str) -> Re
         Error::input(format!("instance type `{name}`"), "has a price, but unknown vCPUs")
             .remedy("give `vcpus` in the price file")
     })?;
-    let (microarchitecture, measured) = (microarchitecture(record), record.effective_cpus.count);
-    let same = instance.microarchitectures.iter().any(|m| m == microarchitecture);
-    let own = record.machine.as_ref().and_then(|m| m.instance_type.as_deref()) == Some(name);
-    let whole = measured == instance.vcpus as usize;
+    if !on_cpu(record) {
+        return on_accelerator(record, quote, instance);
+    }
+    let microarchitecture = microarchitecture(record);
+    let same =
+        instance.microarchitectures.iter().any(|m| m.eq_ignore_ascii_case(microarchitecture));
+    let own = own_type(record) == Some(name);
+    let whole = record.effective_cpus.count == instance.vcpus as usize;
     let provenance = match (own && whole, own || same) {
         (true, _) => "list price",
         (false, true) => "pro-rata",
@@ -110,22 +120,60 @@ fn named(record: &Record, table: &PriceTable, choice: &Choice, name: &str) -> Re
     let mut priced = share(record, quote, instance, provenance);
     if provenance == "assumed" {
         priced.note = format!(
-            "ASSUMED: measured on {microarchitecture}, priced as {} ({}), which was not measured; {}",
-            name,
-            instance.microarchitectures.join(" or "),
+            "ASSUMED: measured on {microarchitecture}, priced as {name} ({}), which was not measured; {}",
+            theirs(instance),
             priced.note
         );
     }
     Ok(priced)
 }
 
+/// A case that ran on a GPU: the whole machine is paid for, whatever of its CPUs was used.
+fn on_accelerator(record: &Record, quote: &Quote, instance: &Instance) -> Result<Priced> {
+    let device = &record.case.backend;
+    let Some(accelerator) = &instance.accelerator else {
+        return Err(Error::input(
+            format!("instance type `{}`", instance.instance_type),
+            format!("has no accelerator, and the case ran on {device}"),
+        )
+        .remedy("name a type with the accelerator that was measured, or give --usd-per-hour"));
+    };
+    let own = own_type(record) == Some(instance.instance_type.as_str());
+    let (provenance, lead) = if own {
+        ("list price", String::new())
+    } else {
+        ("assumed", format!("ASSUMED: ran on {device}, priced as if that were one {accelerator}; "))
+    };
+    let note = format!("{lead}all of {}", words(quote));
+    let (quote, instance) = (quote.clone(), Some(instance.clone()));
+    Ok(Priced { usd_per_hour: quote.usd_per_hour, quote, instance, provenance, note })
+}
+
+/// Whether a case ran on the CPU. OpenVINO is asked for the CPU only.
+fn on_cpu(record: &Record) -> bool {
+    [":cpu", ":openvino"].iter().any(|cpu| record.case.backend.ends_with(cpu))
+}
+
+fn own_type(record: &Record) -> Option<&str> {
+    record.machine.as_ref().and_then(|m| m.instance_type.as_deref())
+}
+
+fn theirs(instance: &Instance) -> String {
+    match instance.microarchitectures.join(" or ") {
+        names if names.is_empty() => "a microarchitecture that is not known".to_owned(),
+        names => names,
+    }
+}
+
 /// The cheapest vCPU among the types without accelerator whose microarchitecture is nearest.
 fn nearest(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Priced> {
     let own = microarchitecture(record);
     let remedy = "give --instance, or what the machine costs with --usd-per-hour";
-    // OpenVINO is asked for the CPU only; everything else that is no CPU is a device of its own.
-    let on_cpu = [":cpu", ":openvino"].iter().any(|cpu| record.case.backend.ends_with(cpu));
-    if !on_cpu {
+    if record.machine.is_none() {
+        let message = "was measured before records said what their machine is";
+        return Err(Error::input(format!("case {}", record.case.id), message).remedy(remedy));
+    }
+    if !on_cpu(record) {
         let message =
             format!("ran on {}, and no price is known for that device", record.case.backend);
         return Err(Error::input(format!("case {}", record.case.id), message).remedy(remedy));
@@ -158,7 +206,7 @@ fn nearest(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Price
         Error::input(format!("the machine ({})", record.hardware_class), message).remedy(remedy)
     })?;
     let mut priced = share(record, quote, instance, "pro-rata");
-    let theirs = instance.microarchitectures.join(" or ");
+    let theirs = theirs(instance);
     let how = if near == 0 {
         format!("same microarchitecture, {theirs}")
     } else {
@@ -202,26 +250,20 @@ fn quote_of<'a>(quotes: &[&'a Quote], choice: &Choice) -> Option<&'a Quote> {
     quotes.iter().find(|q| q.region == *region && q.term == choice.term).copied()
 }
 
-/// The price of the CPUs that were measured, of a machine with perhaps more or fewer.
+/// The price of the CPUs that were measured, of a machine with perhaps more or fewer. A machine
+/// with an accelerator is paid for whole.
 fn share(record: &Record, quote: &Quote, instance: &Instance, provenance: &'static str) -> Priced {
     let measured = record.effective_cpus.count;
     let vcpus = instance.vcpus as usize;
-    let usd_per_hour = quote.usd_per_hour * measured as f64 / vcpus as f64;
-    let part = if measured == vcpus {
-        format!("all {vcpus} vCPUs")
-    } else {
-        format!("{measured} of {vcpus} vCPUs, pro rata,")
+    let (usd_per_hour, part) = match &instance.accelerator {
+        Some(accelerator) => (quote.usd_per_hour, format!("all, with an idle {accelerator},")),
+        None if measured == vcpus => (quote.usd_per_hour, format!("all {vcpus} vCPUs")),
+        None => (
+            quote.usd_per_hour * measured as f64 / vcpus as f64,
+            format!("{measured} of {vcpus} vCPUs, pro rata,"),
+        ),
     };
-    let note = format!(
-        "{part} of {} {} ({} {}, {} $/h, {}, {})",
-        quote.provider,
-        quote.instance_type,
-        quote.region,
-        quote.term,
-        quote.usd_per_hour,
-        quote.source,
-        quote.date
-    );
+    let note = format!("{part} of {}", words(quote));
     Priced {
         quote: quote.clone(),
         instance: Some(instance.clone()),
@@ -229,4 +271,18 @@ fn share(record: &Record, quote: &Quote, instance: &Instance, provenance: &'stat
         provenance,
         note,
     }
+}
+
+/// A quote with its source and date.
+fn words(quote: &Quote) -> String {
+    format!(
+        "{} {} ({} {}, {} $/h, {}, {})",
+        quote.provider,
+        quote.instance_type,
+        quote.region,
+        quote.term,
+        quote.usd_per_hour,
+        quote.source,
+        quote.date
+    )
 }

@@ -78,12 +78,12 @@ pub struct Costs {
     pub notes: Vec<String>,
 }
 
-/// Prices every record that has a capacity.
+/// Prices every record that has a capacity and a price; the notes name the others.
 ///
-/// cost of a sample = price an hour / (capacity · 3600). An error when there is no price for a
-/// record, or no record with a capacity.
+/// cost of a sample = price an hour / (capacity · 3600). An error when nothing can be priced.
 pub fn costs(records: &[Record], table: &PriceTable, choice: &Choice) -> Result<Costs> {
     let mut costs = Costs::default();
+    let mut first_error = None;
     for record in records {
         let capacity = record.throughput_per_s.as_ref().filter(|t| t.value > 0.0);
         let Some(capacity) = capacity else {
@@ -91,25 +91,67 @@ pub fn costs(records: &[Record], table: &PriceTable, choice: &Choice) -> Result<
             costs.notes.push(note);
             continue;
         };
-        if record.provenance == "mock" {
-            return Err(Error::input(
+        let priced = if record.provenance == "mock" {
+            Err(Error::input(
                 format!("case {}", record.case.id),
                 "holds figures of the scripted mock engine, which nobody can rent",
             )
-            .remedy("price a run on a real engine"));
-        }
-        for priced in choose(record, table, choice)? {
-            if !costs.notes.contains(&priced.note) {
-                costs.notes.push(priced.note.clone());
+            .remedy("price a run on a real engine"))
+        } else {
+            choose(record, table, choice)
+        };
+        match priced {
+            Ok(all) => {
+                for priced in all {
+                    costs.note(priced.note.clone());
+                    costs.rows.push(row(record, &priced, capacity));
+                }
+                costs.remarks(record);
             }
-            costs.rows.push(row(record, &priced, capacity));
+            Err(error) => {
+                let (id, backend) = (&record.case.id, &record.case.backend);
+                costs.note(format!("not priced: case {id} on {backend}: {}", error.message()));
+                first_error.get_or_insert(error);
+            }
         }
     }
-    if costs.rows.is_empty() {
-        return Err(Error::input("the run", "holds no case with a throughput")
-            .remedy("measure again with `infermark run … --resume` and its id"));
+    match first_error {
+        Some(error) if costs.rows.is_empty() => Err(error),
+        _ if costs.rows.is_empty() => {
+            Err(Error::input("the run", "holds no case with a throughput")
+                .remedy("measure again with `infermark run … --resume` and its id"))
+        }
+        _ => Ok(costs),
     }
-    Ok(costs)
+}
+
+impl Costs {
+    /// Each once.
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// What the rows of a record need to be read with.
+    fn remarks(&mut self, record: &Record) {
+        let (id, case) = (&record.case.id, &record.case);
+        let busy = usize::from(case.sessions) * record.threads_used;
+        let measured = record.effective_cpus.count;
+        if busy < measured {
+            self.note(format!(
+                "case {id} keeps {busy} of {measured} CPUs busy at most; the others are paid for idle"
+            ));
+        }
+        for reason in &record.verdict.reasons {
+            self.note(format!("INVALID case {id}: {reason}"));
+        }
+        let last = self.rows.last();
+        if let Some(row) = last.filter(|row| row.fits_memory == Some(false)) {
+            let note = format!("case {id} needs more memory than {} has", row.instance_type);
+            self.note(note);
+        }
+    }
 }
 
 fn row(record: &Record, priced: &Priced, capacity: &crate::store::Throughput) -> CostRow {

@@ -202,6 +202,9 @@ impl PriceTable {
             if !is_date {
                 return Err(wrong(format!("has date `{}`; write YYYY-MM-DD or unknown", row.date)));
             }
+            if row.memory_gib.is_some_and(|gib| gib <= 0.0 || !gib.is_finite()) {
+                return Err(wrong(format!("has memory that {of} cannot have")));
+            }
             let term = row.term.parse().map_err(|e: String| wrong(format!("has a term: {e}")))?;
             if let Some(vcpus) = row.vcpus.filter(|n| *n > 0) {
                 let known = |i: &Instance| {
@@ -232,7 +235,15 @@ impl PriceTable {
         }
         let key =
             |q: &Quote| (q.provider.clone(), q.instance_type.clone(), q.region.clone(), q.term);
-        let replaced: HashSet<_> = fresh.iter().map(key).collect();
+        let mut replaced = HashSet::new();
+        if let Some(twice) = fresh.iter().find(|quote| !replaced.insert(key(quote))) {
+            let Quote { provider, instance_type, region, term, .. } = twice;
+            let message = format!("has two prices for {provider} {instance_type} {region} {term}");
+            return Err(Error::input(name, message).remedy("keep the one that holds"));
+        }
+        if fresh.is_empty() {
+            return Err(Error::input(name, "holds no prices").remedy(remedy));
+        }
         self.quotes.retain(|quote| !replaced.contains(&key(quote)));
         self.quotes.extend(fresh);
         Ok(())

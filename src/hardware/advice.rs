@@ -53,7 +53,7 @@ pub(super) fn advise(
         all.push(Advice { recipe: recipe.to_owned(), rewarded, reason, provenance });
     };
     let (int8, why) = int8(&has, is_x86, is_arm);
-    add("int8-dynamic, int8-static", int8, why.to_owned());
+    add("on the CPU: int8-dynamic, int8-static", int8, why.to_owned());
     let (fp16, why) = match (is_x86, has("fp16")) {
         (true, _) => {
             (Rewarded::No, "halves the file; ONNX Runtime's CPU kernels widen fp16 to fp32 on x86")
@@ -62,7 +62,7 @@ pub(super) fn advise(
         (false, false) if is_arm => (Rewarded::No, "no fp16 arithmetic; it is widened to fp32"),
         _ => (Rewarded::Unknown, "the instruction sets are not known"),
     };
-    add("fp16", fp16, why.to_owned());
+    add("on the CPU: fp16", fp16, why.to_owned());
     let (bf16, why) = if has("amx-bf16") {
         (Rewarded::Little, "AMX has bf16 tiles; few engines use them for a plain ONNX model")
     } else if has("avx512bf16") || has("bf16") {
@@ -75,7 +75,7 @@ pub(super) fn advise(
     } else {
         (Rewarded::Unknown, "the instruction sets are not known")
     };
-    add("bf16", bf16, why.to_owned());
+    add("on the CPU: bf16", bf16, why.to_owned());
     let cache =
         l3.map_or_else(String::new, |bytes| format!(" ({} here)", crate::units::Bytes(bytes)));
     add(
@@ -99,7 +99,9 @@ pub(super) fn advise(
     add(
         "prune-heads, prune-ffn",
         Rewarded::Yes,
-        "structured pruning makes the graph itself smaller, on any hardware".to_owned(),
+        "structured pruning makes the graph itself smaller, which any hardware runs faster; what \
+         it costs in quality only a run tells"
+            .to_owned(),
     );
     if let Some(threads) = threads_per_core.filter(|t| *t > 1) {
         add(
@@ -109,6 +111,13 @@ pub(super) fn advise(
                 "{threads} hardware threads share a core's arithmetic units: measure `--threads` \
                  at the number of cores too"
             ),
+        );
+    }
+    if let Some(gpu) = gpus.nvidia.iter().find(|g| g.tensor_cores.contains('(')) {
+        add(
+            "on the GPU: fp16, int8",
+            Rewarded::Yes,
+            format!("{} has tensor cores, {}; fp32 does not use them", gpu.name, gpu.tensor_cores),
         );
     }
     let only_software =
@@ -157,7 +166,7 @@ mod tests {
     fn rewarded(isa: &[&str], recipe: &str) -> Rewarded {
         let isa: Vec<String> = isa.iter().map(|s| (*s).to_owned()).collect();
         let advice = advise(&isa, None, None, &Gpus::default());
-        advice.iter().find(|a| a.recipe.contains(recipe)).unwrap().rewarded
+        advice.iter().find(|a| a.recipe.ends_with(recipe)).unwrap().rewarded
     }
 
     #[test]

@@ -53,7 +53,7 @@ mod tests {
             for fact in facts {
                 let provenance = fact["provenance"].as_str().unwrap();
                 assert!(
-                    ["datasheet", "derived", "unverified"].contains(&provenance),
+                    ["datasheet", "derived", "measured", "unverified"].contains(&provenance),
                     "{name}: {fact}"
                 );
                 assert!(fact.contains_key("value"), "{name}: {fact}");

@@ -77,7 +77,10 @@ impl Limits {
             host,
             affinity: allowed.and_then(count_of_list),
             cpuset: cpuset(root),
-            quota: tightest(root, "cpu", quota_in),
+            quota: folders(root, "cpu")
+                .iter()
+                .filter_map(|folder| quota_in(root, folder))
+                .reduce(f64::min),
         }
     }
 }
@@ -87,14 +90,32 @@ pub fn effective_cpus(root: &Root) -> EffectiveCpus {
     Limits::read(root).effective()
 }
 
-/// The tightest memory limit of this process's cgroups in bytes; `None` without one.
-pub(super) fn memory_limit(root: &Root) -> Option<u64> {
-    // cgroup v1 writes "no limit" as the largest whole number of pages.
+/// How much memory a process may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MemoryLimit {
+    /// No memory cgroup can be read.
+    Unknown,
+    /// As much as there is.
+    None,
+    /// The tightest limit of its cgroups.
+    Bytes(u64),
+}
+
+/// The tightest memory limit of this process's cgroups.
+pub(super) fn memory_limit(root: &Root) -> MemoryLimit {
+    // cgroup v1 writes "no limit" as the largest whole number of pages, v2 as `max`; the root of
+    // v2 has no such file at all.
     let unlimited = 1_u64 << 60;
-    tightest(root, "memory", |root, folder| {
-        let of = |file: &str| root.number(folder.join(file));
-        of("memory.max").or_else(|| of("memory.limit_in_bytes")).filter(|n| *n < unlimited)
-    })
+    let all = folders(root, "memory");
+    if all.is_empty() {
+        return MemoryLimit::Unknown;
+    }
+    let of = |folder: &PathBuf| {
+        let number = |file: &str| root.number(folder.join(file));
+        number("memory.max").or_else(|| number("memory.limit_in_bytes"))
+    };
+    let tightest = all.iter().filter_map(of).filter(|bytes| *bytes < unlimited).min();
+    tightest.map_or(MemoryLimit::None, MemoryLimit::Bytes)
 }
 
 /// CPUs of the process's cpuset: the effective ones, which its ancestors narrow already.
@@ -102,16 +123,6 @@ fn cpuset(root: &Root) -> Option<usize> {
     let folder = folders(root, "cpuset").into_iter().next()?;
     let files = ["cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"];
     files.iter().find_map(|file| count_of_list(&root.text(folder.join(file))?))
-}
-
-/// The smallest of what `read` finds in the process's cgroup of `controller` and its ancestors.
-fn tightest<T: PartialOrd>(
-    root: &Root,
-    controller: &str,
-    read: impl Fn(&Root, &Path) -> Option<T>,
-) -> Option<T> {
-    let found = folders(root, controller).into_iter().filter_map(|folder| read(root, &folder));
-    found.reduce(|a, b| if b < a { b } else { a })
 }
 
 /// The quota written in one cgroup folder (v2 `cpu.max`, v1 `cpu.cfs_*`), in CPUs.

@@ -1,6 +1,6 @@
 //! Which microarchitecture a processor is, and which ones are near it.
 //!
-//! Families and models after Linux' `intel-family.h` and AMD's family numbers, ARM parts after its
+//! Families and models after Linux' `intel-family.h` and `cpu/amd.c`, ARM parts after its
 //! `cputype.h`. Server parts first: they are what clouds rent out.
 
 /// Names as price and hardware tables use them, each line a vendor's generations from old to new.
@@ -27,7 +27,7 @@ pub(super) fn of_x86(vendor: &str, family: u32, model: u32, stepping: u32) -> Op
         ("AuthenticAMD", 0x17, _) => Some("Zen"),
         ("AuthenticAMD", 0x19, 0x00..=0x0f | 0x20..=0x5f) => Some("Zen3"),
         ("AuthenticAMD", 0x19, _) => Some("Zen4"),
-        ("AuthenticAMD", 0x1a, _) => Some("Zen5"),
+        ("AuthenticAMD", 0x1a, 0x00..=0x2f | 0x40..=0x4f | 0x60..=0x7f) => Some("Zen5"),
         _ => None,
     }
 }
@@ -83,11 +83,11 @@ pub(super) fn of_arm(implementer: u32, part: u32) -> Option<&'static str> {
 /// Generations between two microarchitectures of one line; `None` when they are not of one line,
 /// or not in it at all.
 pub fn distance(a: &str, b: &str) -> Option<usize> {
-    if a == b {
+    if a.eq_ignore_ascii_case(b) {
         return Some(0);
     }
     LINES.iter().find_map(|line| {
-        let at = |name: &str| line.iter().position(|n| *n == name);
+        let at = |name: &str| line.iter().position(|n| n.eq_ignore_ascii_case(name));
         Some(at(a)?.abs_diff(at(b)?))
     })
 }
@@ -108,6 +108,7 @@ mod tests {
         assert_eq!(amd(0x19, 0x11), Some("Zen4"));
         assert_eq!(amd(0x19, 0xa0), Some("Zen4"));
         assert_eq!(amd(0x1a, 0x02), Some("Zen5"));
+        assert_eq!(amd(0x1a, 0x90), None, "a later generation");
         assert_eq!(of_arm(0x41, 0xd40), Some("Neoverse V1"));
         assert_eq!(of_x86("HygonGenuine", 0x18, 0, 0), None);
     }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::advice::{Advice, advise};
 use super::cloud::{self, Cloud};
+use super::container::MemoryLimit;
 use super::gpu::Gpus;
 use super::registers::Registers;
 use super::root::Root;
@@ -16,7 +17,7 @@ pub struct Fact {
     pub key: &'static str,
     /// Its value; `None` is unknown.
     pub value: Option<Value>,
-    /// `detected`: read from this machine. `derived`: looked up from what was detected.
+    /// `detected`: read from this machine. `derived`: looked up from what was detected. `unknown`.
     pub provenance: &'static str,
     /// What was read.
     pub source: &'static str,
@@ -56,6 +57,8 @@ impl Profile {
         let number = |n: Option<usize>| n.map(|n| json!(n));
         let mut facts = Vec::new();
         let mut add = |key, value: Option<Value>, provenance, source| {
+            // What is not known was not detected either.
+            let provenance = if value.is_none() { UNKNOWN } else { provenance };
             facts.push(Fact { key, value, provenance, source });
         };
         let (files, cpuinfo) = ("/sys/devices/system", "/proc/cpuinfo");
@@ -101,20 +104,18 @@ impl Profile {
         let caches = (!built.caches.is_empty()).then(|| json!(built.caches));
         add("cpu.caches", caches, "detected", files);
         add("cpu.numa_nodes", number(built.numa_nodes), "detected", files);
-        let limit = container::memory_limit(root);
         add(
             "memory.total_bytes",
             total_memory(root).map(|n| json!(n)),
             "detected",
             "/proc/meminfo",
         );
-        let no_limit = Some(Value::Null);
-        add(
-            "memory.limit_bytes",
-            limit.map(|n| json!(n)).or(no_limit),
-            "detected",
-            "memory cgroup",
-        );
+        let limit = match container::memory_limit(root) {
+            MemoryLimit::Bytes(bytes) => Some(json!(bytes)),
+            MemoryLimit::None => Some(Value::Null),
+            MemoryLimit::Unknown => None,
+        };
+        add("memory.limit_bytes", limit, "detected", "memory cgroup");
         let beneath = cloud::virtualisation(root, registers);
         add(
             "virtualisation.hypervisor",

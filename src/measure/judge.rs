@@ -107,16 +107,22 @@ pub(super) fn figures(
         figures.extend(own);
         if let Some(spec) = spec {
             figures.sort_by_key(|f| f.metric != spec.metric || f.segment != quality::ALL);
-            if figures.first().is_some_and(|first| first.metric != spec.metric)
-                && !spec.metric.is_against_parent()
-            {
-                return Err(Error::input(
-                    format!("scorer `{}`", scorer.command.join(" ")),
-                    format!("did not print `{}`, by which quality is judged", spec.metric),
-                )
-                .remedy("print it, or name another figure in quality.metric"));
-            }
         }
+    }
+    // The model itself has no figure against itself; everything else must have one to be judged by.
+    if let Some(spec) = spec.filter(|q| !q.metric.is_against_parent() || parents.is_some())
+        && !figures.iter().any(|f| f.metric == spec.metric && f.segment == quality::ALL)
+    {
+        let subject = match (&spec.metric, &spec.scorer) {
+            (quality::Metric::Own(_), Some(scorer)) => {
+                format!("scorer `{}`", scorer.command.join(" "))
+            }
+            _ => "quality".to_owned(),
+        };
+        let message = format!("gave no `{}`, by which the variant is judged", spec.metric);
+        return Err(Error::input(subject, message).remedy(
+            "a scorer must print it; a correlation needs outputs that are numbers and differ",
+        ));
     }
     Ok(figures)
 }

@@ -162,19 +162,8 @@ impl<'a> Pass<'a> {
         }
         let other = self
             .sibling(case, baseline, |r| r.case.scenario == case.scenario && r.failure.is_none())?;
-        let ratio = |a: f64, b: f64| (a > 0.0 && b > 0.0).then(|| a / b);
-        let p50 = |r: &Record| r.latency_ms.get("p50").copied().flatten().map(|i| i.value);
-        let decides = |r: &Record| {
-            let spec = resolved.workload.quality.as_ref()?;
-            deciding(spec, &r.quality).map(|figure| figure.value)
-        };
-        Some(Versus {
-            baseline: name.to_owned(),
-            speedup: ratio(p50(other)?, p50(record)?),
-            size_ratio: ratio(record.size_bytes.0 as f64, other.size_bytes.0 as f64),
-            quality_kept: decides(record).zip(decides(other)).and_then(|(a, b)| ratio(a, b)),
-            basis: "separate_processes".to_owned(),
-        })
+        let fewer = resolved.workload.quality.as_ref().is_some_and(QualitySpec::fewer_is_better);
+        Some(record.versus(other, fewer))
     }
 
     pub(super) fn record(
@@ -216,6 +205,7 @@ impl<'a> Pass<'a> {
                 runtime: facts.and_then(|f| f.runtime.sha256.clone()),
             },
             runtime_version: facts.map(|f| format!("{} {}", f.runtime.name, f.runtime.version)),
+            baseline: Some(resolved.baseline().to_owned()),
             lineage: LineageRecord {
                 parent: variant.lineage.parent.clone(),
                 made_by: variant.lineage.made_by.clone(),
@@ -232,7 +222,12 @@ impl<'a> Pass<'a> {
             threads_used: case.threads_on(host.effective_cpus.count),
             process,
             round: 0,
-            verdict: Verdict { valid: reasons.is_empty(), reasons, meets_quality },
+            verdict: Verdict {
+                valid: reasons.is_empty(),
+                reasons,
+                meets_quality,
+                judged_by: workload.quality.as_ref().map(|q| q.metric.clone()),
+            },
             latency_ms: measured.map(|m| m.summary.latency_ms.clone()).unwrap_or_default(),
             throughput_per_s: measured.and_then(|m| m.summary.throughput.clone()),
             quality,
@@ -308,5 +303,6 @@ fn machine(host: &crate::hardware::Host) -> Machine {
         threads_per_core: host.threads_per_core,
         provider: known(&host.cloud.provider),
         instance_type: known(&host.cloud.instance_type),
+        region: known(&host.cloud.region),
     }
 }

@@ -31,6 +31,14 @@ pub(super) fn figures(
             "correct the label, or name the output that holds the scores (quality.output)",
         ));
     }
+    let named = task.names.len();
+    if !outputs.integers && named > 0 && outputs.width != named {
+        let message = format!("has {} scores for {named} classes", outputs.width);
+        return Err(Error::input("the output that is judged", message).remedy(
+            "name the output that holds a score for each class (quality.output), give an encoder \
+             a head (quality.head), or name all classes",
+        ));
+    }
     let predicted = outputs.classes();
     let before = parents.map(Outputs::classes);
     let right = |predicted: &[u32]| -> Vec<bool> {

@@ -29,9 +29,11 @@ impl Head {
         let fits = head.weights.len() == head.bias.len()
             && head.weights.len() >= 2
             && width > 0
-            && head.weights.iter().all(|row| row.len() == width);
+            && head.weights.iter().all(|row| row.len() == width)
+            && head.weights.iter().flatten().chain(&head.bias).all(|w| w.is_finite());
         if !fits {
-            let message = "needs two classes or more, each with a bias and as many weights";
+            let message =
+                "needs two classes or more, each with a bias and as many weights, all finite";
             return Err(Error::input(subject, message).remedy(remedy));
         }
         Ok(head)

@@ -22,7 +22,9 @@ pub(super) fn distances(outputs: &Outputs, parents: &Outputs) -> Vec<QualityFigu
     let mut cosines = Vec::with_capacity(outputs.rows.len());
     let mut largest: f64 = 0.0;
     for (a, b) in outputs.rows.iter().zip(&parents.rows) {
-        cosines.extend(cosine(a, b));
+        // A vector of zeros or of no numbers is like nothing, except its own like.
+        let alike = a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits());
+        cosines.push(if alike { 1.0 } else { cosine(a, b).unwrap_or(0.0) });
         for (x, y) in a.iter().zip(b) {
             let apart = (f64::from(*x) - f64::from(*y)).abs();
             // A NaN on one side only is as far as it gets; on both it is the same answer.
@@ -76,6 +78,16 @@ mod tests {
         assert!(figures[1].value.abs() < 1e-12);
         assert_eq!(figures[1].high, None);
         assert!((agreement(&same, &same).unwrap().value - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn answers_that_are_no_numbers_are_not_left_out() {
+        let good = outputs(vec![vec![1.0, 0.0]; 30]);
+        let broken: Vec<Vec<f32>> =
+            (0..30_u8).map(|i| if i < 15 { vec![f32::NAN; 2] } else { vec![1.0, 0.0] }).collect();
+        let figures = distances(&outputs(broken), &good);
+        assert!((figures[0].value - 0.5).abs() < 1e-12 && figures[0].samples == 30);
+        assert!(figures[1].value >= f64::MAX);
     }
 
     #[test]

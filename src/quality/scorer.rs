@@ -65,9 +65,19 @@ pub fn read_scores(command: &str, text: &str, samples: usize) -> Result<Vec<Qual
         if !matches!(&metric, Metric::Own(name) if !name.is_empty()) {
             return Err(wrong(format!("printed the figure `{metric}`, which is one of ours")));
         }
+        let ordered = said.low.is_none_or(|low| low <= said.value)
+            && said.high.is_none_or(|high| said.value <= high);
+        if !ordered {
+            return Err(wrong(format!("printed `{shown}`, whose value is outside its interval")));
+        }
         let interval = Interval { value: said.value, low: said.low, high: said.high };
         let segment = said.segment.unwrap_or_else(|| ALL.to_owned());
-        figures.push(QualityFigure::new(metric, &segment, interval, samples));
+        let figure = QualityFigure::new(metric, &segment, interval, samples);
+        let same = |f: &QualityFigure| f.metric == figure.metric && f.segment == figure.segment;
+        if figures.iter().any(same) {
+            return Err(wrong(format!("printed `{}` of {segment} twice", figure.metric)));
+        }
+        figures.push(figure);
     }
     if figures.is_empty() {
         return Err(wrong("printed no figure".to_owned()));
@@ -91,6 +101,8 @@ mod tests {
             ("{\"metric\": \"bleu\"}", "value"),
             ("{\"metric\": \"bleu\", \"value\": NaN}", "NaN"),
             ("{\"metric\": \"accuracy\", \"value\": 1}", "one of ours"),
+            ("{\"metric\": \"m\", \"value\": 0.5, \"low\": 0.9}", "outside its interval"),
+            ("{\"metric\": \"m\", \"value\": 1}\n{\"metric\": \"m\", \"value\": 2}", "twice"),
         ] {
             let error = read_scores("s", text, 10).unwrap_err().to_string();
             assert!(error.contains(says) && error.contains("scorer `s`"), "{error}");

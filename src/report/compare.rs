@@ -1,8 +1,8 @@
 //! Variants beside the baseline: speed-up, size, quality kept.
 
 use super::model::{NONE, number, verdict};
-use crate::quality::{ALL, Metric, QualityFigure};
-use crate::store::Record;
+use crate::quality::{Metric, QualityFigure};
+use crate::store::{Record, Versus};
 
 /// Variants beside the baseline, case by case.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,19 +18,30 @@ pub struct Comparison {
 impl Comparison {
     /// Of the records that were compared; `None` when none was.
     pub(super) fn of(records: &[Record]) -> Option<Self> {
-        let compared: Vec<&Record> =
-            records.iter().filter(|r| r.versus_baseline.is_some()).collect();
-        let baseline = &compared.first()?.versus_baseline.as_ref()?.baseline;
-        let figure = |r: &Record, metric: &Metric| {
-            r.quality.iter().find(|q| q.metric == *metric && q.segment == ALL).cloned()
+        let baseline = records.iter().find_map(|r| r.baseline.clone())?;
+        // What was measured before the baseline was is compared all the same.
+        let beside = |record: &Record| -> Option<Versus> {
+            if record.case.variant == baseline {
+                return None;
+            }
+            let other = records
+                .iter()
+                .find(|r| r.case.variant == baseline && r.is_beside(record) && r.failure.is_none());
+            let kept = record.versus_baseline.clone();
+            kept.or_else(|| other.map(|other| record.versus(other, false)))
         };
-        let decides = compared.iter().find_map(|r| r.quality.first()).map(|q| q.metric.clone());
+        let compared: Vec<(&Record, Versus)> =
+            records.iter().filter_map(|r| Some((r, beside(r)?))).collect();
+        if compared.is_empty() {
+            return None;
+        }
+        let decides = compared.iter().find_map(|(r, _)| Some(r.deciding()?.metric.clone()));
         // The largest error stands in the notes: there is no room for everything.
         let against = [Metric::Agreement, Metric::Cosine];
         let decides = decides.filter(|metric| !metric.is_against_parent());
         let shown: Vec<&Metric> = against
             .iter()
-            .filter(|metric| compared.iter().any(|r| figure(r, metric).is_some()))
+            .filter(|metric| compared.iter().any(|(r, _)| r.figure(metric).is_some()))
             .collect();
         let mut columns: Vec<String> =
             ["variant", "load", "speed-up", "size"].map(String::from).to_vec();
@@ -44,37 +55,36 @@ impl Comparison {
         columns.push("verdict".to_owned());
         let rows = compared
             .iter()
-            .map(|record| {
-                let versus = record.versus_baseline.as_ref();
+            .map(|(record, versus)| {
                 let ratio = |of: Option<f64>, unit: &str| {
                     of.map_or_else(|| NONE.to_owned(), |v| format!("{v:.2}{unit}"))
                 };
                 let mut cells = vec![
                     record.case.variant.clone(),
                     format!("{} × {}", record.case.batching.size(), record.case.scenario),
-                    ratio(versus.and_then(|v| v.speedup), "×"),
-                    ratio(versus.and_then(|v| v.size_ratio), "×"),
+                    ratio(versus.speedup, "×"),
+                    ratio(versus.size_ratio, "×"),
                 ];
                 if let Some(metric) = &decides {
-                    let kept = versus.and_then(|v| v.quality_kept);
-                    let failed =
-                        if record.verdict.meets_quality == Some(false) { " FAILS" } else { "" };
-                    let kept =
-                        kept.map_or_else(|| NONE.to_owned(), |k| format!("{:.1}%", 100.0 * k));
-                    cells.push(format!("{kept}{failed}"));
-                    let difference = figure(record, metric).and_then(|q| difference(&q));
+                    let kept = versus.quality_kept;
+                    cells.push(
+                        kept.map_or_else(|| NONE.to_owned(), |k| format!("{:.1}%", 100.0 * k)),
+                    );
+                    let difference = record.figure(metric).and_then(difference);
                     cells.push(difference.unwrap_or_else(|| NONE.to_owned()));
                 }
                 cells.extend(shown.iter().map(|metric| {
-                    figure(record, metric).map_or_else(|| NONE.to_owned(), |q| number(q.value))
+                    record.figure(metric).map_or_else(|| NONE.to_owned(), |q| number(q.value))
                 }));
-                cells.push(verdict(record));
+                let fails = record.verdict.meets_quality == Some(false);
+                cells.push(format!("{}{}", verdict(record), if fails { " FAILS" } else { "" }));
                 cells
             })
             .collect();
         let title = format!(
             "compared with {baseline} (load: batch × scenario). Speed-up is a ratio of medians of \
-             separate processes, which differ by 20 % and more on shared machines. {}The difference \
+             separate processes, which differ by 20 % and more on shared machines; there is none \
+             where one of the two is INVALID. {}The difference \
              is paired, sample by sample, with the model itself.",
             decides.as_ref().map_or_else(String::new, |m| format!("Kept is {m}. "))
         );

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::compare::Comparison;
 use crate::economics::{self, Choice, Costs, PriceTable};
-use crate::quality::{ALL, QualityFigure};
+use crate::quality::{ALL, Metric, QualityFigure};
 use crate::stats::Interval;
 use crate::store::Record;
 use crate::units::Bytes;
@@ -59,7 +59,9 @@ impl ReportModel {
                 Costs::default()
             })
         };
-        let metric = records.iter().find_map(|r| r.quality.first()).map(|q| q.metric.clone());
+        let judged = records.iter().find_map(|r| r.verdict.judged_by.clone());
+        let metric =
+            judged.or_else(|| records.iter().find_map(|r| Some(r.deciding()?.metric.clone())));
         let mut columns: Vec<String> = varying.iter().map(|p| p.name.to_owned()).collect();
         columns
             .extend(["batch", "load", "p50 ms", "p95 ms", "p99 ms", "samples/s"].map(String::from));
@@ -166,6 +168,16 @@ fn tail(interval: &Interval) -> String {
     if interval.high.is_some() { value } else { format!("~{value}") }
 }
 
+/// Three digits behind the point, as shares are shown; powers of ten where that says nothing.
+fn share(value: f64) -> String {
+    match value.abs() {
+        v if v >= f64::MAX => "no number".to_owned(),
+        0.0 => "0.000".to_owned(),
+        v if !(1e-3..1e6).contains(&v) => format!("{value:.2e}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
 /// Three significant digits, or all digits before the point.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
@@ -179,13 +191,13 @@ pub(super) fn number(value: f64) -> String {
 }
 
 fn quality(record: &Record, with_interval: bool) -> String {
-    let Some(figure) = record.quality.first() else { return NONE.to_owned() };
+    let Some(figure) = record.deciding() else { return NONE.to_owned() };
     let half = match (figure.low, figure.high) {
         (Some(low), Some(high)) if with_interval => format!(" ±{:.3}", (high - low) / 2.0),
         _ => String::new(),
     };
     let failed = if record.verdict.meets_quality == Some(false) { " FAILS" } else { "" };
-    format!("{:.3}{half}{failed}", figure.value)
+    format!("{}{half}{failed}", share(figure.value))
 }
 
 /// USD for a million samples on a machine that is always busy.
@@ -265,23 +277,31 @@ fn quality_notes(records: &[Record]) -> Vec<String> {
             continue;
         }
         let range = |q: &QualityFigure| match (q.low, q.high) {
-            (Some(low), Some(high)) => format!("{:.3} [{low:.3}, {high:.3}]", q.value),
-            _ => format!("{:.3}", q.value),
+            (Some(low), Some(high)) => {
+                format!("{} [{}, {}]", share(q.value), share(low), share(high))
+            }
+            _ => share(q.value),
         };
+        let of_whole = |q: &&QualityFigure| q.segment == ALL;
         let overall: Vec<String> = record
             .quality
             .iter()
-            .filter(|q| q.segment == ALL)
-            .map(|q| format!("{} {}", q.metric, range(q)))
+            .filter(|q| of_whole(q) || matches!(q.metric, Metric::Own(_)))
+            .map(|q| match q.segment.as_str() {
+                ALL => format!("{} {}", q.metric, range(q)),
+                part => format!("{} of {part} {}", q.metric, range(q)),
+            })
             .collect();
-        let samples = record.quality.first().map_or(0, |q| q.samples);
+        let samples = record.quality.iter().filter(of_whole).map(|q| q.samples).max().unwrap_or(0);
         notes.push(format!(
             "quality of {} on {samples} samples, with 95 % intervals: {}",
             record.case.variant,
             overall.join(", ")
         ));
         for kind in ["class:", "segment:"] {
-            let parts = record.quality.iter().filter(|q| q.segment.starts_with(kind));
+            let is_part =
+                |q: &&QualityFigure| q.metric == Metric::Accuracy && q.segment.starts_with(kind);
+            let parts = record.quality.iter().filter(is_part);
             let worst = parts.min_by(|a, b| a.value.total_cmp(&b.value));
             if let Some(worst) = worst {
                 notes.push(format!(

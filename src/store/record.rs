@@ -8,7 +8,7 @@ use super::observations::ObservationsFile;
 use super::summary::Throughput;
 use crate::error::Error;
 use crate::load::{Batching, Scenario};
-use crate::quality::QualityFigure;
+use crate::quality::{ALL, Metric, QualityFigure};
 use crate::stats::Interval;
 use crate::units::Bytes;
 
@@ -32,6 +32,9 @@ pub struct Record {
     pub sha256: Hashes,
     /// Version of the engine's library.
     pub runtime_version: Option<String>,
+    /// Name of the variant that others are compared with.
+    #[serde(default)]
+    pub baseline: Option<String>,
     /// Where the variant comes from.
     #[serde(default)]
     pub lineage: LineageRecord,
@@ -142,6 +145,58 @@ pub struct Machine {
     pub provider: Option<String>,
     /// e.g. `c7i.xlarge`; `null` where nothing says so.
     pub instance_type: Option<String>,
+    /// e.g. `us-east-1`; `null` where nothing says so.
+    #[serde(default)]
+    pub region: Option<String>,
+}
+
+impl Record {
+    /// The figure that decides about the whole test set; of records that do not say which, the
+    /// first one.
+    pub fn deciding(&self) -> Option<&QualityFigure> {
+        match &self.verdict.judged_by {
+            Some(metric) => self.figure(metric),
+            None => self.quality.first().filter(|q| !q.metric.is_against_parent()),
+        }
+    }
+
+    /// A figure over the whole test set.
+    pub fn figure(&self, metric: &Metric) -> Option<&QualityFigure> {
+        self.quality.iter().find(|q| q.metric == *metric && q.segment == ALL)
+    }
+
+    /// Whether another record differs in nothing but the variant.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let key = |r: &Self| {
+            let c = &r.case;
+            (c.model.clone(), c.backend.clone(), c.threads.clone(), c.sessions, r.host_id.clone())
+        };
+        key(self) == key(other)
+            && self.case.batching == other.case.batching
+            && self.case.scenario == other.case.scenario
+            && self.sha256.data == other.sha256.data
+    }
+
+    /// This case beside the baseline's `other`.
+    ///
+    /// There is no speed-up where one of the two cannot be believed, and no quality kept where less
+    /// of the figure is better (`fewer_is_better`).
+    pub fn versus(&self, other: &Self, fewer_is_better: bool) -> Versus {
+        let ratio = |a: f64, b: f64| (a > 0.0 && b > 0.0).then(|| a / b);
+        let p50 = |r: &Self| r.latency_ms.get("p50").copied().flatten().map(|i| i.value);
+        let believed = self.verdict.valid && other.verdict.valid;
+        let quality = self.deciding().zip(other.deciding()).filter(|_| !fewer_is_better);
+        Versus {
+            baseline: other.case.variant.clone(),
+            speedup: p50(other)
+                .zip(p50(self))
+                .filter(|_| believed)
+                .and_then(|(theirs, own)| ratio(theirs, own)),
+            size_ratio: ratio(self.size_bytes.0 as f64, other.size_bytes.0 as f64),
+            quality_kept: quality.and_then(|(own, theirs)| ratio(own.value, theirs.value)),
+            basis: if believed { "separate_processes" } else { "invalid" }.to_owned(),
+        }
+    }
 }
 
 /// A case beside the baseline's.
@@ -155,7 +210,8 @@ pub struct Versus {
     pub size_ratio: Option<f64>,
     /// The deciding figure over the baseline's.
     pub quality_kept: Option<f64>,
-    /// How the two were measured: `separate_processes`, one after the other.
+    /// How the two were measured: `separate_processes`, one after the other; `invalid` where one of
+    /// them cannot be believed.
     pub basis: String,
 }
 
@@ -186,6 +242,9 @@ pub struct Verdict {
     pub reasons: Vec<String>,
     /// Is the variant good enough? `null` when no bar was set or nothing was measured.
     pub meets_quality: Option<bool>,
+    /// The figure that decides; `null` where quality is not judged.
+    #[serde(default)]
+    pub judged_by: Option<Metric>,
 }
 
 /// Load, compile and first inference.

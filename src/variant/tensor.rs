@@ -96,6 +96,19 @@ impl TensorData {
         }
     }
 
+    /// The elements at `order`, in that order; each must be there.
+    #[must_use]
+    fn picked(&self, order: &[usize]) -> Self {
+        macro_rules! picked {
+            ($($kind:ident),*) => {
+                match self {
+                    $(Self::$kind(v) => Self::$kind(order.iter().map(|i| v[*i]).collect())),*
+                }
+            };
+        }
+        picked!(F32, F16, BF16, F64, I8, U8, I16, U16, I32, U32, I64, U64, Bool)
+    }
+
     /// A copy of elements `from..to`.
     #[must_use]
     pub fn slice(&self, from: usize, to: usize) -> Self {
@@ -146,6 +159,28 @@ impl Tensor {
         self.data.dtype()
     }
 
+    /// The same elements with the axes in reverse order.
+    #[must_use]
+    pub fn transposed(&self) -> Self {
+        let shape: Vec<usize> = self.shape.iter().rev().copied().collect();
+        // Strides of this tensor's axes, in the order of the new one's.
+        let mut strides = vec![1; shape.len()];
+        for axis in 1..shape.len() {
+            strides[axis] = strides[axis - 1] * shape[axis - 1];
+        }
+        let order: Vec<usize> = (0..self.data.len())
+            .map(|mut index| {
+                let mut at = 0;
+                for axis in (0..shape.len()).rev() {
+                    at += index % shape[axis] * strides[axis];
+                    index /= shape[axis];
+                }
+                at
+            })
+            .collect();
+        Self { shape, data: self.data.picked(&order) }
+    }
+
     /// Row `index` along axis 0, kept as an axis of size 1.
     ///
     /// Returns `None` for a scalar or an index past the end.
@@ -192,6 +227,29 @@ impl Tensor {
             *batch += more;
         }
         fits
+    }
+
+    /// The elements as `f64`; `None` for types that it does not hold exactly.
+    pub fn to_f64(&self) -> Option<Vec<f64>> {
+        macro_rules! exact {
+            ($v:expr) => {
+                Some($v.iter().map(|x| f64::from(*x)).collect())
+            };
+        }
+        match &self.data {
+            TensorData::F32(v) => exact!(v),
+            TensorData::F64(v) => Some(v.clone()),
+            TensorData::I8(v) => exact!(v),
+            TensorData::U8(v) => exact!(v),
+            TensorData::I16(v) => exact!(v),
+            TensorData::U16(v) => exact!(v),
+            TensorData::I32(v) => exact!(v),
+            TensorData::U32(v) => exact!(v),
+            TensorData::I64(v) => {
+                v.iter().map(|x| (x.unsigned_abs() < 1 << 53).then_some(*x as f64)).collect()
+            }
+            _ => None,
+        }
     }
 
     /// The elements as `f32`, whatever their type; exact for integers below 2²⁴.

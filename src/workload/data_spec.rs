@@ -227,6 +227,10 @@ impl TableSpec {
         if self.drop_unlabelled && self.label.is_none() {
             return wrong("data.table.drop_unlabelled", "needs `label`");
         }
+        let segments = self.sources.iter().filter(|s| s.segment.is_some()).count();
+        if self.segment.is_none() && segments > 0 && segments < self.sources.len() {
+            return wrong("data.table.sources", "need a segment each, or none");
+        }
         if self.train_share.is_some_and(|share| !(0.0..1.0).contains(&share)) {
             return wrong("data.table.train_share", "must be 0 or more and below 1");
         }

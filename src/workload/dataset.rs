@@ -9,10 +9,11 @@ use sha2::{Digest, Sha256};
 
 use super::data_spec::NpzSpec;
 use super::npz::{arrays, class_indices, le_bytes, npy, token_rows};
+use super::table::typed;
 
 use crate::error::{Error, Result};
 use crate::quality::Truth;
-use crate::variant::{Tensor, Tensors};
+use crate::variant::{DType, Tensor, Tensors};
 
 /// Name of the entry of a stored data set that holds what is not a tensor.
 pub(super) const ABOUT: &str = "infermark.json";
@@ -102,6 +103,27 @@ impl Dataset {
         let is_ragged = samples.iter().any(|sample| shapes(sample) != first);
         about.lengths = None;
         Ok(Self { samples, about, is_ragged })
+    }
+
+    /// Inputs in the types that `wanted` gives by name, where that loses nothing: NumPy's defaults
+    /// are seldom a model's.
+    pub fn cast(&mut self, wanted: &BTreeMap<String, DType>) {
+        for sample in &mut self.samples {
+            for (name, tensor) in &mut sample.0 {
+                let Some(dtype) = wanted.get(name).filter(|d| **d != tensor.dtype()) else {
+                    continue;
+                };
+                // Whole numbers become whole numbers or floats; floats only floats.
+                if !tensor.dtype().is_integer() && dtype.is_integer() {
+                    continue;
+                }
+                let cast = tensor.to_f64().and_then(|values| typed(&values, *dtype));
+                if let Some(cast) = cast.and_then(|data| Tensor::new(tensor.shape().to_vec(), data))
+                {
+                    *tensor = cast;
+                }
+            }
+        }
     }
 
     /// The samples.
@@ -235,7 +257,11 @@ impl Dataset {
                 Truth::Classes { labels, names: spec.classes.clone() }
             }
             (None, Some(scores)) => {
-                Truth::Scores(scores.to_f32().into_iter().map(f64::from).collect())
+                let scores = scores.to_f64().filter(|all| all.iter().all(|s| s.is_finite()));
+                Truth::Scores(scores.ok_or_else(|| {
+                    Error::input(&subject, "the array of scores must hold finite numbers")
+                        .remedy("leave samples without a score out")
+                })?)
             }
             (None, None) => Truth::Nothing,
         };

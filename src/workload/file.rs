@@ -159,6 +159,11 @@ pub struct ScorerSpec {
 }
 
 impl QualitySpec {
+    /// Whether a smaller figure is a better one.
+    pub fn fewer_is_better(&self) -> bool {
+        self.metric == Metric::MaxAbsError || (self.at_most.is_some() && self.at_least.is_none())
+    }
+
     fn check(&self) -> Result<(), (&'static str, String)> {
         let ours = Metric::names().join(", ");
         if let (Metric::Own(name), None) = (&self.metric, &self.scorer) {

@@ -14,7 +14,7 @@ pub(super) fn arrays(path: &Path) -> Result<(Tensors, Option<Vec<u8>>)> {
     let subject = path.display().to_string();
     let bad = |message: String| {
         Error::input(&subject, message)
-            .remedy("give a .npz as numpy.savez writes it, with numbers or booleans in C order")
+            .remedy("give a .npz as numpy.savez writes it, with numbers or booleans")
     };
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, "open the data", &e))?;
     let mut zip = zip::ZipArchive::new(file).map_err(|e| bad(format!("is no .npz: {e}")))?;
@@ -51,12 +51,21 @@ pub(super) fn token_rows(tensor: &Tensor) -> Option<Vec<Vec<i64>>> {
 }
 
 pub(super) fn class_indices(data: &TensorData) -> Option<Vec<u32>> {
+    macro_rules! indices {
+        ($v:expr) => {
+            $v.iter().map(|x| u32::try_from(*x).ok()).collect()
+        };
+    }
     match data {
         TensorData::U8(v) => Some(v.iter().map(|x| u32::from(*x)).collect()),
+        TensorData::U16(v) => Some(v.iter().map(|x| u32::from(*x)).collect()),
+        TensorData::Bool(v) => Some(v.iter().map(|x| u32::from(*x)).collect()),
         TensorData::U32(v) => Some(v.clone()),
-        TensorData::I32(v) => v.iter().map(|x| u32::try_from(*x).ok()).collect(),
-        TensorData::I64(v) => v.iter().map(|x| u32::try_from(*x).ok()).collect(),
-        TensorData::U64(v) => v.iter().map(|x| u32::try_from(*x).ok()).collect(),
+        TensorData::I8(v) => indices!(v),
+        TensorData::I16(v) => indices!(v),
+        TensorData::I32(v) => indices!(v),
+        TensorData::I64(v) => indices!(v),
+        TensorData::U64(v) => indices!(v),
         _ => None,
     }
 }
@@ -121,9 +130,7 @@ pub(super) fn npy(tensor: &Tensor) -> Result<Vec<u8>> {
 fn tensor(bytes: &[u8]) -> Result<Tensor, String> {
     use npyz::TypeChar as C;
     let file = npyz::NpyFile::new(bytes).map_err(|e| e.to_string())?;
-    if file.order() != npyz::Order::C {
-        return Err("is in Fortran order".to_owned());
-    }
+    let is_c = file.order() == npyz::Order::C;
     let shape: Vec<usize> =
         file.shape().iter().map(|d| usize::try_from(*d).unwrap_or(usize::MAX)).collect();
     // The length stated in the header must be there before memory is set aside for it.
@@ -154,12 +161,29 @@ fn tensor(bytes: &[u8]) -> Result<Tensor, String> {
         (C::Bool, _) => read!(Bool),
         _ => return Err(format!("has element type {kind}")),
     };
-    Tensor::new(shape, data).ok_or_else(|| "has fewer elements than its shape says".to_owned())
+    let stored = if is_c { shape.clone() } else { shape.iter().rev().copied().collect() };
+    let tensor = Tensor::new(stored, data);
+    let tensor = tensor.map(|tensor| if is_c { tensor } else { tensor.transposed() });
+    tensor.ok_or_else(|| "has fewer elements than its shape says".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fortran_order_is_put_right() {
+        // [[1, 2, 3], [4, 5, 6]] column by column.
+        let mut bytes = Vec::new();
+        let options = npyz::WriteOptions::new().default_dtype().shape(&[2, 3]);
+        let options = options.order(npyz::Order::Fortran);
+        let mut writer = options.writer(&mut bytes).begin_nd().unwrap();
+        writer.extend([1_i32, 4, 2, 5, 3, 6].iter()).unwrap();
+        writer.finish().unwrap();
+        let read = tensor(&bytes).unwrap();
+        assert_eq!(read.shape(), [2, 3]);
+        assert_eq!(read.data(), &TensorData::I32(vec![1, 2, 3, 4, 5, 6]));
+    }
 
     #[test]
     fn half_an_array_is_none() {

@@ -144,6 +144,16 @@ fn judge(
             Some(Head::parse(&source.to_string(), &text)?)
         }
     };
+    if let (Truth::Classes { names, .. }, Some(head)) = (truth, &head)
+        && !names.is_empty()
+        && names.len() != head.classes()
+    {
+        let message =
+            format!("scores {} classes, and the data name {}", head.classes(), names.len());
+        return Err(Error::input("quality.head", message).remedy(
+            "fit it again with `infermark fit-head`, or correct the names of the classes",
+        ));
+    }
     // What the signature tells is checked now and not after minutes of measuring.
     let output = quality.output.as_ref().or(outline.outputs.first());
     let width = output.and_then(|name| outline.output_widths.get(name)).copied();

@@ -64,7 +64,10 @@ pub(super) fn resolve(
             DataSpec { files: Some(files), .. } => files_data::build(files, base, cache)?,
             DataSpec { npz: Some(npz), .. } => {
                 let file = npz.source.fetch(base, cache, None)?;
-                Dataset::read_npz(&file.path, npz)?
+                let mut set = Dataset::read_npz(&file.path, npz)?;
+                let wanted = outline.inputs.iter().map(|i| (i.name.clone(), i.dtype));
+                set.cast(&wanted.collect());
+                set
             }
             DataSpec { table: Some(spec), .. } => table::build(spec, split, outline, base, cache)?,
             DataSpec { generated: Some(spec), .. } => generate::generate(outline, spec)?,

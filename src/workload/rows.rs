@@ -28,7 +28,13 @@ pub(super) fn read(path: &Path, name: &str, format: Option<TableFormat>) -> Resu
                 .remedy("set `format` to csv, json or jsonl beside its source"));
         }
     };
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", &e))?;
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", &e))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let before = String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]);
+        let line = before.matches('\n').count() + 1;
+        Error::input(name, format!("is not UTF-8 from line {line} on"))
+            .remedy("convert it, e.g. `iconv -f latin1 -t utf-8`")
+    })?;
     let text = text.trim_start_matches('\u{feff}');
     let rows = match format {
         TableFormat::Csv => of_csv(text, name),
@@ -51,6 +57,10 @@ fn of_csv(text: &str, name: &str) -> Result<Vec<Row>> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header: Vec<String> =
         reader.headers().map_err(bad)?.iter().map(|h| h.trim().to_owned()).collect();
+    if let Some(twice) = header.iter().enumerate().find(|(i, h)| header[..*i].contains(h)) {
+        return Err(Error::input(name, format!("has two columns `{}`", twice.1))
+            .remedy("give every column a name of its own"));
+    }
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(bad)?;
@@ -162,6 +172,7 @@ mod tests {
         assert!(error.contains("f.csv: line 2") && error.contains("`c`") && error.contains("a, b"));
         assert!(rows[0].text("b").unwrap_err().to_string().contains("nothing in column `b`"));
         assert!(rows[0].numbers("a").unwrap_err().to_string().contains("no number"));
+        assert!(of_csv("a,a\n1,2\n", "f").unwrap_err().to_string().contains("two columns `a`"));
         assert!(of_csv("a,b\n1\n", "f").unwrap_err().to_string().contains("line 2"));
         assert!(of_jsonl("{\n", "f").unwrap_err().to_string().contains("f: line 1"));
     }

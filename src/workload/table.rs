@@ -170,7 +170,7 @@ fn numbers(spec: &TableSpec, row: &Row, outline: &Outline) -> Result<Tensors> {
     clippy::cast_lossless,
     reason = "one macro for all types; whole numbers are checked against the type's range first"
 )]
-fn typed(values: &[f64], dtype: DType) -> Option<TensorData> {
+pub(super) fn typed(values: &[f64], dtype: DType) -> Option<TensorData> {
     macro_rules! whole {
         ($type:ty, $kind:ident) => {{
             let fits = |v: &f64| {
@@ -236,7 +236,10 @@ fn truth(spec: &TableSpec, rows: &[&Row]) -> Result<Truth> {
 
 /// A label: the name of a class, or its index.
 fn label(row: &Row, column: &str, classes: &[String]) -> Result<u32> {
-    let text = row.text(column)?;
+    let text = match row.need(column)? {
+        serde_json::Value::Bool(yes) => u8::from(*yes).to_string(),
+        _ => row.text(column)?,
+    };
     if let Some(at) = classes.iter().position(|class| *class == text) {
         return Ok(u32::try_from(at).unwrap_or(u32::MAX));
     }
@@ -273,14 +276,20 @@ fn retrieval(rows: &[&Row], id: &str, relevant: &str) -> Result<Truth> {
                 .collect(),
             Some(_) => row.text(relevant)?.split_whitespace().map(ToOwned::to_owned).collect(),
         };
-        ids.iter()
-            .map(|wanted| {
-                by_id.get(wanted).copied().ok_or_else(|| {
-                    Error::input(&row.at, format!("names `{wanted}`, which is no row's `{id}`"))
-                        .remedy("correct the id, or add the row it stands for")
-                })
-            })
-            .collect()
+        let mut found = std::collections::BTreeSet::new();
+        for wanted in &ids {
+            let other = by_id.get(wanted).copied();
+            let other = other.ok_or_else(|| {
+                Error::input(&row.at, format!("names `{wanted}`, which is no row's `{id}`"))
+                    .remedy("correct the id, or add the row it stands for")
+            })?;
+            if by_id.get(&row.text(id)?) == Some(&other) {
+                return Err(Error::input(&row.at, "names itself as what answers it")
+                    .remedy("name other rows; a query never finds itself"));
+            }
+            found.insert(other);
+        }
+        Ok(found.into_iter().collect())
     });
     let lists: Vec<Vec<u32>> = lists.collect::<Result<_>>()?;
     if lists.iter().all(Vec::is_empty) {

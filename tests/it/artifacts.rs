@@ -24,6 +24,10 @@ enum Answer {
     Half,
     /// This status and no file.
     Status(u16),
+    /// What was asked for, of another version of the file.
+    Changed,
+    /// The whole file as if its beginning had been asked for.
+    FromTheStart,
 }
 
 /// A server of one file that understands ranges.
@@ -84,10 +88,12 @@ fn serve(
     if let Answer::Status(status) = answer {
         return write!(stream, "HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n");
     }
+    let from = if matches!(answer, Answer::FromTheStart) { 0 } else { from };
+    let tag = if matches!(answer, Answer::Changed) { "v2" } else { "v1" };
     let rest = &file[from..];
     write!(
         stream,
-        "HTTP/1.1 206 Partial Content\r\nETag: \"v1\"\r\nContent-Length: {}\r\n\
+        "HTTP/1.1 206 Partial Content\r\nETag: \"{tag}\"\r\nContent-Length: {}\r\n\
          Content-Range: bytes {from}-{}/{}\r\n\r\n",
         rest.len(),
         file.len() - 1,
@@ -139,6 +145,22 @@ fn a_server_that_dies_half_way_is_an_error_and_nothing_is_lost() {
     fetch(&sandbox, &["run", &workload, "--dry-run"], "").assert_fine();
     let last = server.requests().pop().unwrap();
     assert_eq!(last.from, file.len() as u64 / 2, "the second run went on from there");
+}
+
+#[test]
+fn halves_of_different_files_are_never_joined() {
+    for odd in [
+        &[Answer::Half, Answer::Changed, Answer::Whole],
+        &[Answer::Half, Answer::FromTheStart, Answer::Whole],
+    ] {
+        let sandbox = Sandbox::new();
+        let file = relu(&[-1, 4]);
+        let server = Server::start(file.clone(), odd);
+        let workload = workload(&sandbox, &format!("{}/relu.onnx", server.base));
+        fetch(&sandbox, &["run", &workload, "--dry-run"], "").assert_fine();
+        let from: Vec<u64> = server.requests().iter().map(|r| r.from).collect();
+        assert_eq!(from, [0, file.len() as u64 / 2, 0], "it began anew");
+    }
 }
 
 #[test]

@@ -87,6 +87,32 @@ fn an_unknown_price_is_an_error_and_never_zero() {
 }
 
 #[test]
+fn what_ran_on_a_gpu_is_not_priced_as_if_it_had_not() {
+    let sandbox = Sandbox::new();
+    measured(&sandbox);
+    let file = sandbox.runs()[0].join("records.jsonl");
+    let cpu = sandbox.records()[0].clone();
+    let mut gpu = cpu.clone();
+    gpu["case"]["backend"] = "ort:cuda".into();
+    gpu["case"]["id"] = "another".into();
+    std::fs::write(&file, format!("{gpu}\n")).unwrap();
+    sandbox.run(&["cost", "latest"]).assert_error(&["ort:cuda", "--usd-per-hour"]);
+    let cost =
+        |args: &[&str]| sandbox.run(&[&["cost", "latest", "--format", "json"], args].concat());
+    cost(&["--instance", "c8a.xlarge"]).assert_error(&["c8a.xlarge", "no accelerator"]);
+    let row = cost(&["--instance", "g5.xlarge"]).assert_fine().json()["rows"][0].clone();
+    assert_eq!(row["usd_per_hour"], row["instance_usd_per_hour"], "a GPU is not shared by vCPU");
+    assert_eq!(row["provenance"], "assumed");
+    // One case without a price does not take the others' along.
+    std::fs::write(&file, format!("{gpu}\n{cpu}\n")).unwrap();
+    let both = cost(&["--usd-per-hour", "1"]).assert_fine().json();
+    assert_eq!(both["rows"].as_array().unwrap().len(), 2);
+    let json = cost(&["--instance", "c8a.xlarge"]).assert_fine().json();
+    assert_eq!(json["rows"].as_array().unwrap().len(), 1);
+    assert!(json["notes"].to_string().contains("not priced: case another"), "{}", json["notes"]);
+}
+
+#[test]
 fn nobody_rents_the_scripted_engine() {
     let sandbox = Sandbox::new();
     let workload = sandbox.mock_workload("latency_us=1000", "scenarios = [\"single\"]");

@@ -66,8 +66,10 @@ impl Session for OrtSession {
 }
 
 fn failed(doing: &str, error: &ort::Error) -> Error {
-    Error::input("ONNX Runtime", format!("cannot {doing}: {}", one_line(error.message())))
-        .remedy("check the inputs' names, types and shapes against the model's signature")
+    Error::input("ONNX Runtime", format!("cannot {doing}: {}", one_line(error.message()))).remedy(
+        "check the inputs against the model's signature; token ids must come from the model's \
+                 own tokenizer",
+    )
 }
 
 /// A view of a host tensor; nothing is copied.

@@ -70,7 +70,8 @@ impl Outline {
     fn parse(subject: &str, bytes: bytes::Bytes) -> Result<Self> {
         let bad = |message: String| {
             Error::input(subject, message)
-                .remedy("give an ONNX file; if this one was copied or downloaded, fetch it again")
+                .remedy("give an ONNX file; if this one was fetched, `infermark cache clean` removes it and it is \
+                         fetched anew")
         };
         if bytes.is_empty() {
             return Err(bad("the model file is empty".to_owned()));
