@@ -51,11 +51,15 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
         term: args.term,
     };
     let costs = costs(&records, &prices::table(args.prices.as_ref())?, &choice)?;
+    let reasons = records.iter().flat_map(|r| {
+        r.verdict.reasons.iter().map(|reason| format!("INVALID case {}: {reason}", r.case.id))
+    });
+    let notes: Vec<String> = costs.notes.iter().cloned().chain(reasons).collect();
     let text = match args.format {
         Format::Json => output::json(&serde_json::json!({
             "schema_version": SCHEMA_VERSION,
             "rows": costs.rows,
-            "notes": costs.notes,
+            "notes": notes,
         }))?,
         Format::Csv => output::csv(&HEADER, costs.rows.iter().map(cells))?,
         Format::Md => output::markdown(&HEADER, costs.rows.iter().map(cells)),
@@ -63,7 +67,7 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
     };
     output::figures(&text)?;
     if args.format == Format::Table {
-        let mut notes = costs.notes.clone();
+        let mut notes = notes;
         notes.push(
             "on a machine that is always busy (saturated); real demand leaves it idle for part of \
              the time"
@@ -72,7 +76,9 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
         let text: String = notes.iter().map(|note| output::wrapped("· ", note)).collect();
         return output::figures(&text);
     }
-    costs.notes.iter().for_each(|note| output::say(note));
+    for note in &notes {
+        output::say(note);
+    }
     Ok(())
 }
 

@@ -143,9 +143,6 @@ impl Costs {
                 "case {id} keeps {busy} of {measured} CPUs busy at most; the others are paid for idle"
             ));
         }
-        for reason in &record.verdict.reasons {
-            self.note(format!("INVALID case {id}: {reason}"));
-        }
         let last = self.rows.last();
         if let Some(row) = last.filter(|row| row.fits_memory == Some(false)) {
             let note = format!("case {id} needs more memory than {} has", row.instance_type);

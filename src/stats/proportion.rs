@@ -15,7 +15,10 @@ pub fn wilson(successes: usize, trials: usize, confidence: f64) -> Option<Interv
     let p = successes as f64 / n;
     let centre = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
     let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    Some(Interval::new(p, (centre - half).max(0.0), (centre + half).min(1.0)))
+    // Exactly 0 and 1 where the formula is, and rounding is not.
+    let low = if successes == 0 { 0.0 } else { (centre - half).max(0.0) };
+    let high = if successes == trials { 1.0 } else { (centre + half).min(1.0) };
+    Some(Interval::new(p, low, high))
 }
 
 /// Difference of two shares of the same `trials`, of which `gained` are right only the second time
