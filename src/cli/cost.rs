@@ -171,7 +171,7 @@ fn table(rows: &[CostRow]) -> String {
             verdict(row).to_owned(),
         ]
     });
-    crate::report::ruled(&columns.map(String::from), &cells.collect::<Vec<_>>())
+    output::ruled(&columns.map(String::from), &cells.collect::<Vec<_>>())
 }
 
 /// Three digits that count, however small the price: never 0 for what costs something.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::economics::PriceTable;
 use crate::error::{Error, Result};
 use crate::report::{Csv, Markdown, Report, ReportModel, Table};
+pub(super) use crate::report::{csv_rows as csv, markdown_table as markdown, ruled, wrapped};
 use crate::store::{Record, SCHEMA_VERSION};
 
 /// How figures are printed.
@@ -76,41 +77,6 @@ pub(super) fn figures(text: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// `value` after `label`, broken at spaces to fit the terminal table's width.
-pub(super) fn wrapped(label: &str, value: &str) -> String {
-    crate::report::wrapped(label, value)
-}
-
-/// Rows as CSV with a header.
-pub(super) fn csv<R: IntoIterator<Item = S>, S: AsRef<str>>(
-    header: &[&str],
-    rows: impl IntoIterator<Item = R>,
-) -> Result<String> {
-    let fail = |e: &dyn std::fmt::Display| Error::internal("csv", e);
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(header).map_err(|e| fail(&e))?;
-    for row in rows {
-        let cells: Vec<String> = row.into_iter().map(|cell| cell.as_ref().to_owned()).collect();
-        writer.write_record(cells).map_err(|e| fail(&e))?;
-    }
-    let bytes = writer.into_inner().map_err(|e| fail(&e))?;
-    String::from_utf8(bytes).map_err(|e| fail(&e))
-}
-
-/// Rows as a Markdown table.
-pub(super) fn markdown<R: IntoIterator<Item = S>, S: AsRef<str>>(
-    header: &[&str],
-    rows: impl IntoIterator<Item = R>,
-) -> String {
-    let mut text = format!("| {} |\n|{}\n", header.join(" | "), " --- |".repeat(header.len()));
-    for row in rows {
-        let cells: Vec<String> =
-            row.into_iter().map(|cell| cell.as_ref().replace('|', "\\|")).collect();
-        text.push_str(&format!("| {} |\n", cells.join(" | ")));
-    }
-    text
 }
 
 /// Says something to standard error.

@@ -97,7 +97,7 @@ pub(super) fn execute(command: &Command) -> Result<()> {
                     vec![format!("{provider} {instance}"), vcpus, region, term, price, date, basis]
                 })
                 .collect();
-            crate::report::ruled(&columns.map(String::from), &rows)
+            output::ruled(&columns.map(String::from), &rows)
         }
     };
     output::figures(&text)?;

@@ -143,9 +143,12 @@ impl Costs {
                 "case {id} keeps {busy} of {measured} CPUs busy at most; the others are paid for idle"
             ));
         }
-        let last = self.rows.last();
-        if let Some(row) = last.filter(|row| row.fits_memory == Some(false)) {
-            let note = format!("case {id} needs more memory than {} has", row.instance_type);
+        let of_case = self.rows.iter().filter(|row| row.case_id == *id);
+        let tight: Vec<String> = of_case
+            .filter(|row| row.fits_memory == Some(false))
+            .map(|row| format!("case {id} needs more memory than {} has", row.instance_type))
+            .collect();
+        for note in tight {
             self.note(note);
         }
     }

@@ -7,7 +7,6 @@ use super::judge;
 use super::run::RunOptions;
 use super::validity::is_worth_another_attempt;
 use crate::error::{ErrorKind, Result};
-use crate::hardware::UNKNOWN;
 use crate::quality::{ALL, Outputs, QualityFigure};
 use crate::store::{
     self, CaseRecord, CpuLimit, Hashes, LineageRecord, Machine, MemoryBytes, Record, TimingMs,
@@ -162,8 +161,7 @@ impl<'a> Pass<'a> {
         }
         let other = self
             .sibling(case, baseline, |r| r.case.scenario == case.scenario && r.failure.is_none())?;
-        let fewer = resolved.workload.quality.as_ref().is_some_and(QualitySpec::fewer_is_better);
-        Some(record.versus(other, fewer))
+        Some(record.versus(other))
     }
 
     pub(super) fn record(
@@ -227,6 +225,10 @@ impl<'a> Pass<'a> {
                 reasons,
                 meets_quality,
                 judged_by: workload.quality.as_ref().map(|q| q.metric.clone()),
+                fewer_is_better: workload
+                    .quality
+                    .as_ref()
+                    .is_some_and(QualitySpec::fewer_is_better),
             },
             latency_ms: measured.map(|m| m.summary.latency_ms.clone()).unwrap_or_default(),
             throughput_per_s: measured.and_then(|m| m.summary.throughput.clone()),
@@ -295,14 +297,13 @@ fn case_record(case: &Case, variant: &Variant, model: &str, device: Option<Strin
 }
 
 fn machine(host: &crate::hardware::Host) -> Machine {
-    let known = |text: &Option<String>| text.clone().filter(|t| t != UNKNOWN);
     Machine {
         cpu_model: host.cpu.model.clone(),
         microarchitecture: host.cpu.microarchitecture.clone(),
         logical_cpus: host.cpu.logical_cpus,
         threads_per_core: host.threads_per_core,
-        provider: known(&host.cloud.provider),
-        instance_type: known(&host.cloud.instance_type),
-        region: known(&host.cloud.region),
+        provider: host.cloud.provider.clone(),
+        instance_type: host.cloud.instance_type.clone(),
+        region: host.cloud.region.clone(),
     }
 }

@@ -1,5 +1,7 @@
 //! Every figure that a test set's truth allows.
 
+use std::borrow::Cow;
+
 use super::truth::Truth;
 use super::{Head, Metric, Outputs, QualityFigure, classes, parent, rank, tokens};
 use crate::error::{Error, Result};
@@ -30,19 +32,9 @@ pub fn evaluate(
     if let Some(parents) = parents {
         figures.extend(parent::distances(outputs, parents));
     }
-    let through = |outputs: &Outputs| -> Result<Outputs> {
-        let Some(head) = set.head else { return Ok(outputs.clone()) };
-        let width = outputs.rows.first().map_or(0, Vec::len);
-        if width != head.inputs() {
-            let message = format!("reads {} values, the output has {width}", head.inputs());
-            return Err(Error::input("quality.head", message)
-                .remedy("name the output it was fitted on with quality.output, or fit it again"));
-        }
-        Ok(outputs.through(head))
-    };
-    let scores = through(outputs)?;
-    let parent_scores = parents.map(through).transpose()?;
-    let before = parent_scores.as_ref();
+    let scores = through(set.head, outputs)?;
+    let parent_scores = parents.map(|parents| through(set.head, parents)).transpose()?;
+    let before = parent_scores.as_deref();
     let mut judged = match set.truth {
         Truth::Nothing => Vec::new(),
         Truth::Classes { labels, names } => {
@@ -64,4 +56,16 @@ pub fn evaluate(
         judged.sort_by_key(|figure| figure.metric != *first || figure.segment != super::ALL);
     }
     Ok(judged)
+}
+
+/// What is judged: the head's scores, or the outputs as they are.
+fn through<'a>(head: Option<&Head>, outputs: &'a Outputs) -> Result<Cow<'a, Outputs>> {
+    let Some(head) = head else { return Ok(Cow::Borrowed(outputs)) };
+    let width = outputs.rows.first().map_or(0, Vec::len);
+    if width != head.inputs() {
+        let message = format!("reads {} values, the output has {width}", head.inputs());
+        return Err(Error::input("quality.head", message)
+            .remedy("name the output it was fitted on with quality.output, or fit it again"));
+    }
+    Ok(Cow::Owned(outputs.through(head)))
 }

@@ -28,7 +28,7 @@ impl Comparison {
                 .iter()
                 .find(|r| r.case.variant == baseline && r.is_beside(record) && r.failure.is_none());
             let kept = record.versus_baseline.clone();
-            kept.or_else(|| other.map(|other| record.versus(other, false)))
+            kept.or_else(|| other.map(|other| record.versus(other)))
         };
         let compared: Vec<(&Record, Versus)> =
             records.iter().filter_map(|r| Some((r, beside(r)?))).collect();

@@ -75,21 +75,31 @@ fn text(value: Option<f64>) -> String {
 
 impl Report for Csv {
     fn render(&self, model: &ReportModel) -> Result<String> {
-        let fail = |e: &dyn std::fmt::Display| Error::internal("csv", e);
-        let mut writer = csv::Writer::from_writer(Vec::new());
         let of_cost = ["usd_per_1m", "price_of", "price_provenance"];
-        let header = COLUMNS.iter().map(|(name, _)| *name).chain(of_cost);
-        writer.write_record(header).map_err(|e| fail(&e))?;
-        for record in &model.records {
+        let header: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).chain(of_cost).collect();
+        let rows = model.records.iter().map(|record| {
             let cost = model.costs.rows.iter().find(|row| row.case_id == record.case.id);
             let of_cost = cost.map_or_else(<[String; 3]>::default, |row| {
                 let of = format!("{} {} {}", row.provider, row.instance_type, row.term);
                 [row.usd_per_1m.to_string(), of, row.provenance.clone()]
             });
-            let cells = COLUMNS.iter().map(|(_, of)| of(record)).chain(of_cost);
-            writer.write_record(cells).map_err(|e| fail(&e))?;
-        }
-        let bytes = writer.into_inner().map_err(|e| fail(&e))?;
-        String::from_utf8(bytes).map_err(|e| fail(&e))
+            COLUMNS.iter().map(|(_, of)| of(record)).chain(of_cost).collect::<Vec<String>>()
+        });
+        csv_rows(&header, rows)
     }
+}
+
+/// Rows below a header.
+pub fn csv_rows<R: IntoIterator<Item = S>, S: AsRef<[u8]>>(
+    header: &[&str],
+    rows: impl IntoIterator<Item = R>,
+) -> Result<String> {
+    let fail = |e: &dyn std::fmt::Display| Error::internal("csv", e);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(header).map_err(|e| fail(&e))?;
+    for row in rows {
+        writer.write_record(row).map_err(|e| fail(&e))?;
+    }
+    let bytes = writer.into_inner().map_err(|e| fail(&e))?;
+    String::from_utf8(bytes).map_err(|e| fail(&e))
 }

@@ -9,11 +9,12 @@ pub struct Markdown;
 
 impl Report for Markdown {
     fn render(&self, model: &ReportModel) -> Result<String> {
-        let mut text = format!("### {}\n\n{}", model.title, table(&model.columns, &model.rows));
+        let mut text =
+            format!("### {}\n\n{}", model.title, markdown_table(&model.columns, &model.rows));
         if let Some(comparison) = &model.comparison {
             let title = one_line(&comparison.title);
             text.push_str(&format!("\n{title}\n\n"));
-            text.push_str(&table(&comparison.columns, &comparison.rows));
+            text.push_str(&markdown_table(&comparison.columns, &comparison.rows));
         }
         text.push('\n');
         for (label, value) in &model.facts {
@@ -26,12 +27,16 @@ impl Report for Markdown {
     }
 }
 
-fn table(columns: &[String], rows: &[Vec<String>]) -> String {
+/// Rows below a header.
+pub fn markdown_table<R: IntoIterator<Item = S>, S: AsRef<str>>(
+    columns: &[impl AsRef<str>],
+    rows: impl IntoIterator<Item = R>,
+) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let mut text = line(columns.iter().map(|c| escaped(c)).collect());
+    let mut text = line(columns.iter().map(|c| escaped(c.as_ref())).collect());
     text.push_str(&line(columns.iter().map(|_| "---".to_owned()).collect()));
     for row in rows {
-        text.push_str(&line(row.iter().map(|cell| escaped(cell)).collect()));
+        text.push_str(&line(row.into_iter().map(|cell| escaped(cell.as_ref())).collect()));
     }
     text
 }

@@ -9,8 +9,8 @@ mod model;
 mod table;
 
 pub use compare::Comparison;
-pub use csv::Csv;
-pub use markdown::Markdown;
+pub use csv::{Csv, csv_rows};
+pub use markdown::{Markdown, markdown_table};
 pub use model::ReportModel;
 pub use table::{Table, ruled, wrapped};
 

@@ -180,12 +180,13 @@ impl Record {
     /// This case beside the baseline's `other`.
     ///
     /// There is no speed-up where one of the two cannot be believed, and no quality kept where less
-    /// of the figure is better (`fewer_is_better`).
-    pub fn versus(&self, other: &Self, fewer_is_better: bool) -> Versus {
+    /// of the figure is better.
+    pub fn versus(&self, other: &Self) -> Versus {
         let ratio = |a: f64, b: f64| (a > 0.0 && b > 0.0).then(|| a / b);
         let p50 = |r: &Self| r.latency_ms.get("p50").copied().flatten().map(|i| i.value);
         let believed = self.verdict.valid && other.verdict.valid;
-        let quality = self.deciding().zip(other.deciding()).filter(|_| !fewer_is_better);
+        let quality =
+            self.deciding().zip(other.deciding()).filter(|_| !self.verdict.fewer_is_better);
         Versus {
             baseline: other.case.variant.clone(),
             speedup: p50(other)
@@ -245,6 +246,9 @@ pub struct Verdict {
     /// The figure that decides; `null` where quality is not judged.
     #[serde(default)]
     pub judged_by: Option<Metric>,
+    /// Whether less of that figure is better.
+    #[serde(default)]
+    pub fewer_is_better: bool,
 }
 
 /// Load, compile and first inference.

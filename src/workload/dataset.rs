@@ -202,11 +202,12 @@ impl Dataset {
     pub fn read(path: &Path) -> Result<Self> {
         let (arrays, about) = arrays(path)?;
         let subject = path.display().to_string();
-        let about: About = match about {
-            Some(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| Error::input(&subject, format!("is no stored data set: {e}")))?,
-            None => return Err(Error::input(&subject, "is no stored data set")),
+        let bad = |why: String| {
+            Error::input(&subject, format!("is no stored data set{why}"))
+                .remedy("`infermark cache clean data` removes it, and it is built anew")
         };
+        let about = about.ok_or_else(|| bad(String::new()))?;
+        let about: About = serde_json::from_slice(&about).map_err(|e| bad(format!(": {e}")))?;
         let lengths = about.lengths.clone();
         let mut set = Self::new(&subject, &arrays, about)?;
         if let Some(lengths) = lengths {

@@ -16,6 +16,7 @@ mod harness;
 mod interruption;
 mod machines;
 mod money;
+mod npz_file;
 mod onnx_file;
 mod onnxruntime;
 mod quality;

@@ -121,13 +121,11 @@ fn threads_follow_the_affinity() {
     let sandbox = Sandbox::new();
     sandbox.write("relu.onnx", relu(&[-1, 4]));
     let program = sandbox.command(&[]).get_program().to_owned();
-    let output = std::process::Command::new("taskset")
+    let output = sandbox
+        .through("taskset")
         .args(["-c", "0"])
         .arg(program)
         .args(["run", "relu.onnx", "--concurrency", "1", "--duration", "0.2", "--format", "json"])
-        .current_dir(sandbox.path(""))
-        .env("INFERMARK_REPORTS", sandbox.path("reports"))
-        .env("XDG_CACHE_HOME", super::sandbox::cache())
         .output()
         .unwrap();
     let ran = super::sandbox::Ran::from(output);
@@ -153,15 +151,8 @@ fn threads_follow_a_quota() {
         std::fs::write(group.join("cpu.cfs_quota_us"), quota).unwrap();
         let script = "echo $$ > \"$0/cgroup.procs\"; exec \"$1\" run relu.onnx --concurrency 1 \
                       --duration 0.2 --attempts 1 --format json";
-        let output = std::process::Command::new("sh")
-            .args(["-c", script])
-            .arg(&group)
-            .arg(&program)
-            .current_dir(sandbox.path(""))
-            .env("INFERMARK_REPORTS", sandbox.path("reports"))
-            .env("XDG_CACHE_HOME", super::sandbox::cache())
-            .output()
-            .unwrap();
+        let output =
+            sandbox.through("sh").args(["-c", script]).arg(&group).arg(&program).output().unwrap();
         let ran = super::sandbox::Ran::from(output);
         let record = ran.assert_fine().json()["records"][0].clone();
         assert_eq!(record["effective_cpus"]["count"], 1, "{record}");

@@ -1,5 +1,8 @@
 //! Quality by the real engine on real data: variants beside the model, heads, scorers, tables.
 
+use npyz::Order;
+
+use super::npz_file::{array, npz};
 use super::onnx_file::relu;
 use super::sandbox::{Ran, Sandbox, cache};
 
@@ -370,16 +373,14 @@ fn another_baseline_compares_the_model_too_and_the_gate_is_marked_everywhere() {
 fn arrays_in_numpys_own_types_are_taken() {
     let sandbox = Sandbox::new();
     sandbox.write("relu.onnx", relu(&[-1, 4]));
-    let script = "import numpy as np\n\
-                  x = np.asfortranarray(np.eye(4).repeat(10, 0))\n\
-                  np.savez('d.npz', x=x, y=np.arange(40, dtype='u2') // 10)\n\
-                  np.savez('bad.npz', x=x, y=np.where(np.arange(40) < 3, np.nan, 1.0))\n";
-    let mut python = std::process::Command::new("python3");
-    let made = python.args(["-c", script]).current_dir(sandbox.path("")).output();
-    if !made.is_ok_and(|o| o.status.success()) {
-        eprintln!("NOT TRIED: python3 has no numpy here");
-        return;
-    }
+    // Doubles column by column, and unsigned labels of two bytes.
+    let by_column: Vec<f64> =
+        (0..160_u8).map(|i| f64::from(u8::from(i / 40 == i % 40 / 10))).collect();
+    let x = || array("x", &[40, 4], Order::Fortran, &by_column);
+    let labels: Vec<u16> = (0..40).map(|i| i / 10).collect();
+    sandbox.write("d.npz", npz(&[x(), array("y", &[40], Order::C, &labels)]));
+    let scores: Vec<f64> = (0..40).map(|i| if i < 3 { f64::NAN } else { 1.0 }).collect();
+    sandbox.write("bad.npz", npz(&[x(), array("y", &[40], Order::C, &scores)]));
     let text = |file: &str, truth: &str| {
         format!(
             "name = \"n\"\n[model]\nsource = \"relu.onnx\"\n[load]\nduration_s = 0.2\nattempts = 1\n\
@@ -430,4 +431,61 @@ fn a_saved_model_answers_the_same() {
         assert_eq!(figure(saved, "max_abs_error", "all")["value"], 0.0, "{name}");
         assert_eq!(figure(saved, "agreement", "all")["value"], 1.0, "{name}");
     }
+}
+
+#[test]
+fn retrieval_and_pairs_are_judged_by_the_engines_own_outputs() {
+    let sandbox = Sandbox::new();
+    sandbox.write("relu.onnx", relu(&[-1, 4]));
+    // Four queries, each nearest to the document of its own axis; the last names another one too.
+    let mut lines = Vec::new();
+    for i in 0..4 {
+        let axis =
+            |size: f64| (0..4).map(|k| if k == i { size } else { 0.1 }).collect::<Vec<f64>>();
+        let answers = if i == 3 { vec!["d3", "d0"] } else { vec![["d0", "d1", "d2"][i]] };
+        let query = serde_json::json!({"v": axis(1.0), "id": format!("q{i}"), "answers": answers});
+        let document = serde_json::json!({"v": axis(2.0), "id": format!("d{i}"), "answers": []});
+        lines.extend([query.to_string(), document.to_string()]);
+    }
+    sandbox.write("rows.jsonl", lines.join("\n"));
+    let head = "[model]\nsource = \"relu.onnx\"\n[load]\nduration_s = 0.2\nattempts = 1\n\
+                scenarios = [\"single\"]\n";
+    let table = "[data.table]\nsources = [{ source = \"rows.jsonl\" }]\ninputs = { x = [\"v\"] }\n";
+    let text = format!(
+        "name = \"r\"\n{head}[quality]\nmetric = \"ndcg_at_10\"\n{table}id = \"id\"\nrelevant = \"answers\"\n"
+    );
+    let path = sandbox.write("r.toml", text);
+    sandbox.run(&["run", path.to_str().unwrap()]).assert_fine();
+    let record = &sandbox.records()[0];
+    assert_eq!(figure(record, "recall_at_10", "all")["value"], 1.0, "four documents are few");
+    let ndcg = figure(record, "ndcg_at_10", "all");
+    assert_eq!(ndcg["samples"], 4);
+    assert!(ndcg["value"].as_f64().unwrap() > 0.9, "{ndcg}");
+    assert!(ndcg["low"].is_null(), "four queries are too few for an interval");
+}
+
+#[test]
+fn labelled_tokens_are_judged_by_the_engines_own_outputs() {
+    let sandbox = Sandbox::new();
+    sandbox.write("relu.onnx", relu(&[-1, 3, 4]));
+    let right: Vec<i64> = (0..90).map(|i| i % 4).collect();
+    let one_hot = right.iter().flat_map(|y| (0..4).map(move |c| if c == *y { 1.0 } else { 0.0 }));
+    let scores: Vec<f32> = one_hot.collect();
+    // Six samples are labelled otherwise in the second place; the third place is never labelled.
+    let label = |(i, y): (usize, &i64)| match (i % 3, i / 3) {
+        (2, _) => -100,
+        (1, sample) if sample < 6 => (y + 1) % 4,
+        _ => *y,
+    };
+    let labels: Vec<i64> = right.iter().enumerate().map(label).collect();
+    let x = array("x", &[30, 3, 4], Order::C, &scores);
+    sandbox.write("t.npz", npz(&[x, array("y", &[30, 3], Order::C, &labels)]));
+    let text = "name = \"t\"\n[model]\nsource = \"relu.onnx\"\n[load]\nduration_s = 0.2\nattempts = 1\n\
+                scenarios = [\"single\"]\n[quality]\nmetric = \"exact_match\"\n\
+                [data.npz]\nsource = \"t.npz\"\nlabels = \"y\"\n";
+    let path = sandbox.write("t.toml", text);
+    sandbox.run(&["run", path.to_str().unwrap()]).assert_fine();
+    let record = &sandbox.records()[0];
+    assert_eq!(figure(record, "exact_match", "all")["value"], 0.8, "6 of 30 have one token wrong");
+    assert_eq!(figure(record, "token_f1", "all")["value"], 0.9);
 }

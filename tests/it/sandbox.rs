@@ -37,8 +37,15 @@ impl Sandbox {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("infermark"));
-        command.args(args).current_dir(self.folder.path());
+        let mut command = self.through(assert_cmd::cargo::cargo_bin!("infermark"));
+        command.args(args);
+        command
+    }
+
+    /// Another program in the same folder and environment, which starts ours.
+    pub(crate) fn through(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path());
         command.env("INFERMARK_REPORTS", self.path("reports"));
         command.env("XDG_CACHE_HOME", cache());
         command
