@@ -1,9 +1,20 @@
-//! What a model file says about itself.
+//! The graph that recipes and engines share: load, understand, save.
 //!
-//! Today this reads and saves whole ONNX files, and tells their outline: signature, opsets,
-//! weights. The IR that recipes
-//! and further backends share grows here.
+//! An ONNX file or a Hugging Face folder becomes a [`Graph`] of [`Op`]s; shapes are inferred, passes
+//! simplify it, and it is saved as ONNX again. Opsets are known in `onnx` only.
 
+mod check;
+mod dim;
+mod ir;
 pub mod onnx;
+pub mod op;
+mod shape;
+mod weight;
 
-pub use onnx::{Dim, Model, Outline, ValueSpec};
+pub use check::check;
+pub use dim::Dim;
+pub use ir::{Graph, Node, Value, ValueId};
+pub use onnx::{Model, Outline, ValueSpec};
+pub use op::Op;
+pub use shape::{Element, infer};
+pub use weight::{Numbers, Weight};

@@ -22,11 +22,15 @@ pub enum DType {
     I64,
     U64,
     Bool,
+    /// Two values a byte, the first one in the low half; weights only.
+    I4,
+    /// Two values a byte, the first one in the low half; weights only.
+    U4,
 }
 
 impl DType {
-    /// From ONNX's `TensorProto.DataType` (onnx.proto3); `None` for strings,
-    /// complex numbers and sub-byte types, which no backend here takes as an input.
+    /// From ONNX's `TensorProto.DataType` (onnx.proto3); `None` for strings, complex numbers and
+    /// floats of a byte or less, which nothing here can hold.
     pub fn from_onnx(code: i32) -> Option<Self> {
         Some(match code {
             1 => Self::F32,
@@ -42,19 +46,61 @@ impl DType {
             12 => Self::U32,
             13 => Self::U64,
             16 => Self::BF16,
+            21 => Self::U4,
+            22 => Self::I4,
             _ => return None,
         })
     }
 
-    /// Whether it holds whole numbers.
-    pub fn is_integer(self) -> bool {
-        !matches!(self, Self::F32 | Self::F16 | Self::BF16 | Self::F64 | Self::Bool)
+    /// ONNX's `TensorProto.DataType` (onnx.proto3).
+    pub fn to_onnx(self) -> i32 {
+        match self {
+            Self::F32 => 1,
+            Self::U8 => 2,
+            Self::I8 => 3,
+            Self::U16 => 4,
+            Self::I16 => 5,
+            Self::I32 => 6,
+            Self::I64 => 7,
+            Self::Bool => 9,
+            Self::F16 => 10,
+            Self::F64 => 11,
+            Self::U32 => 12,
+            Self::U64 => 13,
+            Self::BF16 => 16,
+            Self::U4 => 21,
+            Self::I4 => 22,
+        }
     }
 
-    /// Bytes per element.
+    /// Whether it holds whole numbers.
+    pub fn is_integer(self) -> bool {
+        !self.is_float() && self != Self::Bool
+    }
+
+    /// Whether it holds floating-point numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16 | Self::BF16 | Self::F64)
+    }
+
+    /// Whether two elements share a byte; only weights are of such a type, no session takes it.
+    pub fn is_packed(self) -> bool {
+        matches!(self, Self::I4 | Self::U4)
+    }
+
+    /// Bytes of `elements` elements; `None` where a computer has no such number.
+    pub fn bytes_of(self, elements: usize) -> Option<usize> {
+        if self.is_packed() {
+            Some(elements.div_ceil(2))
+        } else {
+            elements.checked_mul(self.size())
+        }
+    }
+
+    /// Bytes per element, 1 for those that share one.
     pub fn size(self) -> usize {
         match self {
-            Self::I8 | Self::U8 | Self::Bool => 1,
+            Self::I8 | Self::U8 | Self::Bool | Self::I4 | Self::U4 => 1,
             Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
             Self::F32 | Self::I32 | Self::U32 => 4,
             Self::F64 | Self::I64 | Self::U64 => 8,
@@ -78,6 +124,8 @@ impl fmt::Display for DType {
             Self::I64 => "i64",
             Self::U64 => "u64",
             Self::Bool => "bool",
+            Self::I4 => "i4",
+            Self::U4 => "u4",
         })
     }
 }

@@ -107,7 +107,8 @@ fn values(input: &ValueSpec, n: usize, rng: &mut ChaCha8Rng) -> TensorData {
         };
     }
     match input.dtype {
-        DType::U8 => TensorData::U8(whole!(u8)),
+        // No session takes the packed types; a signature with one was refused.
+        DType::U8 | DType::U4 => TensorData::U8(whole!(u8)),
         DType::I16 => TensorData::I16(whole!(i16)),
         DType::U16 => TensorData::U16(whole!(u16)),
         DType::I32 => TensorData::I32(whole!(i32)),
@@ -115,7 +116,7 @@ fn values(input: &ValueSpec, n: usize, rng: &mut ChaCha8Rng) -> TensorData {
         DType::I64 => TensorData::I64(whole!(i64)),
         DType::U64 => TensorData::U64(whole!(u64)),
         // 0 to 99 fits an i8.
-        DType::I8 => TensorData::I8((0..n).map(|_| whole().cast_signed()).collect()),
+        DType::I8 | DType::I4 => TensorData::I8((0..n).map(|_| whole().cast_signed()).collect()),
         DType::Bool => TensorData::Bool((0..n).map(|_| whole() % 2 == 1).collect()),
         DType::F32 => TensorData::F32((0..n).map(|_| rng.random_range(-1.0..1.0)).collect()),
         DType::F64 => TensorData::F64((0..n).map(|_| rng.random_range(-1.0..1.0)).collect()),

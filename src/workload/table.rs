@@ -206,6 +206,8 @@ pub(super) fn typed(values: &[f64], dtype: DType) -> Option<TensorData> {
             };
             values.iter().map(flag).collect::<Option<Vec<bool>>>().map(TensorData::Bool)
         }
+        // No session takes these; a signature with one was refused.
+        DType::I4 | DType::U4 => None,
     }
 }
 

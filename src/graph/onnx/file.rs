@@ -51,23 +51,63 @@ impl Model {
     ///
     /// Weights that lie in files beside the model stay there: the copy needs them in its folder.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        let folder = folder.unwrap_or_else(|| Path::new("."));
-        let fail = |e: &std::io::Error| Error::io(path, "write the model", e);
-        let mut builder = tempfile::Builder::new();
-        let mut file = builder
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)
-            .map_err(|e| fail(&e))?;
-        file.write_all(&self.proto.encode_to_vec()).map_err(|e| fail(&e))?;
-        file.persist(path).map_err(|e| fail(&e.error))?;
-        Ok(())
+        write_file(path, |file| file.write_all(&self.proto.encode_to_vec()))
     }
+
+    /// As [`Model::write`]; when weights take more than `above` bytes in all, those of a kilobyte and
+    /// more go into `<file name>.data` beside the model, one after the other.
+    pub(super) fn write_split(&self, path: &Path, above: u64) -> Result<()> {
+        let graph = self.proto.graph.as_ref();
+        let total: u64 = graph.iter().flat_map(|g| &g.initializer).map(|t| t.raw_data.len() as u64).sum();
+        let name = path.file_name().and_then(|n| n.to_str()).map(|n| format!("{n}.data"));
+        let (true, Some(name)) = (total > above, name) else { return self.write(path) };
+        let mut split = self.clone();
+        let tensors = split.proto.graph.iter_mut().flat_map(|g| &mut g.initializer);
+        let mut offset = 0_u64;
+        write_file(&path.with_file_name(&name), |file| {
+            for tensor in tensors.filter(|t| t.raw_data.len() >= 1024) {
+                // Pages of the usual size, so that a mapped weight begins on one.
+                let padding = offset.next_multiple_of(4096) - offset;
+                file.write_all(&vec![0; usize::try_from(padding).unwrap_or(0)])?;
+                file.write_all(&tensor.raw_data)?;
+                let length = tensor.raw_data.len() as u64;
+                let entry = |key: &str, value: String| pb::StringStringEntryProto {
+                    key: key.to_owned(),
+                    value,
+                };
+                tensor.external_data = vec![
+                    entry("location", name.clone()),
+                    entry("offset", (offset + padding).to_string()),
+                    entry("length", length.to_string()),
+                ];
+                tensor.data_location = pb::EXTERNAL;
+                tensor.raw_data.clear();
+                offset += padding + length;
+            }
+            Ok(())
+        })?;
+        split.write(path)
+    }
+}
+
+/// Writes a file beside its place, then moves it there: it is there whole, or not at all.
+fn write_file(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    let fail = |e: &std::io::Error| Error::io(path, "write the model", e);
+    let mut builder = tempfile::Builder::new();
+    let mut file = builder
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(|e| fail(&e))?;
+    fill(file.as_file_mut()).map_err(|e| fail(&e))?;
+    file.persist(path).map_err(|e| fail(&e.error))?;
+    Ok(())
 }
 
 /// The bytes of a file, read by the kernel as they are looked at.
 #[expect(unsafe_code, reason = "a mapped file has no safe form; see SAFETY")]
-fn mapped(path: &Path) -> Result<bytes::Bytes> {
+pub(super) fn mapped(path: &Path) -> Result<bytes::Bytes> {
     let fail = |e: &std::io::Error| Error::io(path, "read the model", e);
     let file = File::open(path).map_err(|e| fail(&e))?;
     if file.metadata().map_err(|e| fail(&e))?.len() == 0 {

@@ -1,9 +1,20 @@
-//! The outline of an ONNX file: what goes in, what comes out, how large its weights are.
+//! ONNX files: their outline (what goes in, what comes out, how large the weights are), and the way
+//! from and to the graph.
 
+mod attributes;
 mod file;
+mod load;
+mod operators;
+mod origin;
 mod pb;
+mod read;
+mod save;
+mod tensor;
+mod write;
 
 pub use file::Model;
+pub(super) use load::inline;
+pub use origin::{Branch, Origin, RawNode};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -11,21 +22,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::Dim;
 use crate::error::{Error, Result};
 use crate::units::Bytes;
 use crate::variant::DType;
-
-/// A size along one axis, as the model states it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dim {
-    /// A fixed size.
-    Fixed(usize),
-    /// A free size with a name.
-    Named(String),
-    /// A free size without a name.
-    Unknown,
-}
 
 /// An input or output: its name, element type and shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +127,7 @@ fn value_spec(subject: &str, value: &pb::ValueInfoProto) -> Result<ValueSpec> {
         .as_ref()
         .and_then(|t| t.tensor_type.as_ref())
         .ok_or_else(|| refuse("not a tensor"))?;
-    let dtype = DType::from_onnx(tensor.elem_type).ok_or_else(|| {
+    let dtype = DType::from_onnx(tensor.elem_type).filter(|t| !t.is_packed()).ok_or_else(|| {
         refuse(&format!("of element type {} (onnx TensorProto.DataType)", tensor.elem_type))
     })?;
     let dims = tensor.shape.as_ref().map_or(&[][..], |s| &s.dim).iter().map(|d| {
@@ -140,6 +140,12 @@ fn value_spec(subject: &str, value: &pb::ValueInfoProto) -> Result<ValueSpec> {
     Ok(ValueSpec { name: value.name.clone(), dtype, dims: dims.collect() })
 }
 
+/// Element type and axes of a value that is a tensor, as far as the file states them.
+fn declared(info: &pb::ValueInfoProto) -> Option<(Option<DType>, Option<Vec<Dim>>)> {
+    let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;
+    Some((DType::from_onnx(tensor.elem_type), load::dims(tensor)))
+}
+
 /// Bytes of a tensor in its stored type, from its shape; sub-byte types are packed.
 fn stored_bytes(tensor: &pb::TensorProto) -> u64 {
     let elements = tensor
@@ -148,23 +154,14 @@ fn stored_bytes(tensor: &pb::TensorProto) -> u64 {
         .try_fold(1_u64, |n, d| u64::try_from(*d).ok().and_then(|d| n.checked_mul(d)))
         .unwrap_or(0);
     match DType::from_onnx(tensor.data_type) {
+        Some(dtype) if dtype.is_packed() => elements.div_ceil(2),
         Some(dtype) => elements.saturating_mul(dtype.size() as u64),
-        // onnx.proto3: UINT4 = 21, INT4 = 22, FLOAT4E2M1 = 23; FLOAT8 types 17–20 and E8M0 24.
+        // onnx.proto3: FLOAT4E2M1 = 23; FLOAT8 types 17–20 and E8M0 24.
         None => match tensor.data_type {
-            21..=23 => elements.div_ceil(2),
+            23 => elements.div_ceil(2),
             17..=20 | 24 => elements,
             _ => tensor.raw_data.len() as u64,
         },
-    }
-}
-
-impl fmt::Display for Dim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fixed(size) => write!(f, "{size}"),
-            Self::Named(name) => f.write_str(name),
-            Self::Unknown => f.write_str("?"),
-        }
     }
 }
 

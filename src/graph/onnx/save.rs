@@ -1,0 +1,180 @@
+//! From the graph to a file.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::file::Model;
+use super::operators::{Definition, definition};
+use super::origin::{self, RawNode};
+use super::{pb, tensor, write};
+use crate::error::{Error, Result};
+use crate::graph::ir::{Graph, Node, ValueId};
+use crate::graph::op::MICROSOFT;
+use crate::graph::{Dim, Op};
+
+/// Weights beyond this go into a file of their own: one message of protobuf ends at 2 GiB.
+const EXTERNAL_ABOVE: u64 = 1_500_000_000;
+
+impl Graph {
+    /// Saves the graph as an ONNX file at `path`; weights of more than 1.5 GB in all go into
+    /// `<file name>.data` beside it.
+    ///
+    /// The opset is the model's own, raised where the graph needs a newer one. A node that is not
+    /// known here, and whose definition changed between the two, is an error: its meaning would.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        self.to_model()?.write_split(path, EXTERNAL_ABOVE)
+    }
+
+    /// The graph as a file's content; weights are shared and not copied.
+    pub fn to_model(&self) -> Result<Model> {
+        let own = self.origin.opset();
+        let needed = self.nodes.iter().map(|node| write::needs(self, node)).max();
+        let uses_onnx = own.is_some() || self.nodes.iter().any(|n| n.op.domain().is_empty());
+        let opset = own.unwrap_or(0).max(needed.unwrap_or(write::OLDEST)).max(write::OLDEST);
+        for node in &self.nodes {
+            self.keeps_meaning(node, opset)?;
+        }
+        let mut domains = self.origin.domains.clone();
+        if self.nodes.iter().any(|n| n.op.domain() == MICROSOFT) {
+            domains.entry(MICROSOFT.to_owned()).or_insert(1);
+        }
+        let mut opset_import: Vec<pb::OperatorSetIdProto> = Vec::new();
+        if uses_onnx {
+            opset_import.push(pb::OperatorSetIdProto { domain: String::new(), version: opset });
+        }
+        let other = |(domain, version)| pb::OperatorSetIdProto { domain, version };
+        opset_import.extend(domains.into_iter().map(other));
+        let own_name = |text: &str, default: &str| {
+            if text.is_empty() { default.to_owned() } else { text.to_owned() }
+        };
+        let origin = &self.origin;
+        Ok(Model {
+            proto: pb::ModelProto {
+                ir_version: origin.ir_version.max(if opset >= 21 { 10 } else { 8 }),
+                producer_name: own_name(&origin.producer.0, "infermark"),
+                producer_version: own_name(&origin.producer.1, env!("CARGO_PKG_VERSION")),
+                domain: origin.domain.clone(),
+                model_version: origin.model_version,
+                doc_string: origin.doc.clone(),
+                metadata_props: origin.metadata.clone(),
+                functions: origin.functions.clone(),
+                opset_import,
+                graph: Some(self.proto()),
+                ..Default::default()
+            },
+        })
+    }
+
+    fn proto(&self) -> pb::GraphProto {
+        let mut proto = pb::GraphProto {
+            name: if self.origin.graph_name.is_empty() {
+                "graph".to_owned()
+            } else {
+                self.origin.graph_name.clone()
+            },
+            doc_string: self.origin.graph_doc.clone(),
+            quantization_annotation: self.origin.quantization.clone(),
+            input: self.inputs.iter().map(|id| self.info(*id)).collect(),
+            output: self.outputs.iter().map(|id| self.info(*id)).collect(),
+            ..Default::default()
+        };
+        let used: BTreeSet<ValueId> =
+            self.nodes.iter().flat_map(Node::reads).chain(self.outputs.iter().copied()).collect();
+        for id in used {
+            let value = self.value(id);
+            if let Some(weight) = &value.constant {
+                proto.initializer.push(tensor::proto(&value.name, weight));
+            }
+        }
+        let edges: BTreeSet<ValueId> = self.inputs.iter().chain(&self.outputs).copied().collect();
+        for node in &self.nodes {
+            let written = write::write(self, node);
+            proto.node.extend(written.nodes);
+            let constant = |(name, weight): (String, _)| tensor::proto(&name, &weight);
+            proto.initializer.extend(written.constants.into_iter().map(constant));
+            // What was inferred helps readers that cannot infer; a half-known value helps nobody.
+            let inner = node.outputs.iter().flatten().filter(|id| !edges.contains(id));
+            let known = inner.filter(|id| {
+                let value = self.value(**id);
+                value.dtype.is_some() && value.dims.is_some()
+            });
+            proto.value_info.extend(known.map(|id| self.info(*id)));
+        }
+        proto
+    }
+
+    fn info(&self, id: ValueId) -> pb::ValueInfoProto {
+        let value = self.value(id);
+        let r#type = match (self.origin.types.get(&value.name), value.dtype) {
+            (Some(kept), _) => Some(kept.clone()),
+            (None, None) => None,
+            (None, Some(dtype)) => Some(pb::TypeProto {
+                tensor_type: Some(pb::TensorTypeProto {
+                    elem_type: dtype.to_onnx(),
+                    shape: value.dims.as_ref().map(|dims| pb::TensorShapeProto {
+                        dim: dims.iter().map(dimension).collect(),
+                    }),
+                }),
+                ..Default::default()
+            }),
+        };
+        pb::ValueInfoProto { name: value.name.clone(), r#type, ..Default::default() }
+    }
+
+    /// Whether what is kept as it is means the same in `opset`.
+    fn keeps_meaning(&self, node: &Node, opset: i64) -> Result<()> {
+        let changed = match &node.op {
+            Op::Unsupported(raw) => changed(raw, opset),
+            Op::If { then_branch, else_branch } => [then_branch, else_branch]
+                .into_iter()
+                .find_map(|branch| changed_inside(&branch.proto, branch.opset, opset)),
+            _ => None,
+        };
+        match changed {
+            None => Ok(()),
+            Some((name, from)) => Err(Error::input(
+                &self.subject,
+                format!(
+                    "node `{}` cannot be saved: {name} changed between opset {from}, for which it \
+                     was written, and opset {opset}, and is not known here",
+                    node.name
+                ),
+            )
+            .remedy(format!("export the model for opset {opset}"))),
+        }
+    }
+}
+
+fn changed(raw: &RawNode, opset: i64) -> Option<(String, i64)> {
+    changed_node(&raw.proto, raw.opset, opset)
+}
+
+fn changed_node(node: &pb::NodeProto, from: Option<i64>, opset: i64) -> Option<(String, i64)> {
+    let from = from?;
+    if from == opset {
+        return None;
+    }
+    let is_onnx = node.domain.is_empty() || node.domain == "ai.onnx";
+    let differs = is_onnx
+        && match (definition(&node.op_type, from), definition(&node.op_type, opset)) {
+            (Definition::Since(a), Definition::Since(b)) => a != b,
+            _ => true,
+        };
+    if differs {
+        return Some((node.op_type.clone(), from));
+    }
+    origin::inner_graphs(node).find_map(|graph| changed_inside(graph, Some(from), opset))
+}
+
+fn changed_inside(graph: &pb::GraphProto, from: Option<i64>, opset: i64) -> Option<(String, i64)> {
+    graph.node.iter().find_map(|node| changed_node(node, from, opset))
+}
+
+fn dimension(dim: &Dim) -> pb::DimensionProto {
+    let (dim_value, dim_param) = match dim {
+        Dim::Fixed(size) => (Some(i64::try_from(*size).unwrap_or(i64::MAX)), None),
+        Dim::Named(name) => (None, Some(name.clone())),
+        Dim::Unknown => (None, None),
+    };
+    pb::DimensionProto { dim_value, dim_param, denotation: String::new() }
+}
