@@ -266,6 +266,38 @@ impl Graph {
         Ok(())
     }
 
+    /// Makes an input a constant: what is always given need not be an input, and shapes that depend
+    /// on it become known.
+    ///
+    /// An error when there is no such input, or `weight` is not of its type and shape.
+    pub fn fix_input(&mut self, name: &str, weight: Weight) -> Result<()> {
+        let Some(at) = self.inputs.iter().position(|id| self.value(*id).name == name) else {
+            return Err(self.refuse(format!("there is no input `{name}`")));
+        };
+        let id = self.inputs[at];
+        let value = self.value(id);
+        let fits = value.dtype.is_none_or(|t| t == weight.dtype())
+            && value.dims.as_ref().is_none_or(|dims| {
+                let sizes = weight.shape().iter().copied().map(Dim::Fixed);
+                dims.len() == weight.shape().len() && !dims.iter().zip(sizes).any(|(a, b)| a.contradicts(&b))
+            });
+        if !fits {
+            let given = format!("{}{:?}", weight.dtype(), weight.shape());
+            return Err(self.refuse(format!("input {} cannot be {given}", self.show(id))));
+        }
+        self.inputs.remove(at);
+        self.make_constant(id, weight);
+        Ok(())
+    }
+
+    /// Operators of the graph that are not known, node by node: the node's name, and why.
+    pub fn unsupported(&self) -> impl Iterator<Item = (&Node, &super::onnx::RawNode)> {
+        self.nodes.iter().filter_map(|node| match &node.op {
+            Op::Unsupported(raw) => Some((node, raw.as_ref())),
+            _ => None,
+        })
+    }
+
     /// Names of the inputs' free dimensions, as [`Graph::bind`] takes them.
     pub fn free_dims(&self) -> Vec<String> {
         let mut free = Vec::new();

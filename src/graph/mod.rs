@@ -5,9 +5,11 @@
 
 mod check;
 mod dim;
+mod eval;
 mod ir;
 pub mod onnx;
 pub mod op;
+pub mod passes;
 mod shape;
 mod weight;
 

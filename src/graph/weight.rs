@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use crate::variant::DType;
+use crate::variant::{DType, Tensor, TensorData};
 
 /// A constant tensor in C order, little-endian, two elements a byte where the type is packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,18 @@ impl Weight {
     /// From numbers, brought into `dtype`; `None` when they are not as many as `shape` needs.
     pub fn from_numbers(dtype: DType, shape: Vec<usize>, numbers: &Numbers) -> Option<Self> {
         Self::new(dtype, shape, bytes_of(dtype, numbers).into())
+    }
+
+    /// The same elements as a session takes and gives them; packed ones each in a byte.
+    pub fn to_tensor(&self) -> Option<Tensor> {
+        let data = match self.dtype {
+            DType::I4 | DType::U4 => {
+                let wide = if self.dtype == DType::I4 { DType::I8 } else { DType::U8 };
+                TensorData::from_le_bytes(wide, &bytes_of(wide, &self.numbers()))
+            }
+            dtype => TensorData::from_le_bytes(dtype, &self.bytes),
+        };
+        Tensor::new(self.shape.clone(), data?)
     }
 
     /// The element type.

@@ -7,6 +7,7 @@ mod limited;
 mod pass;
 mod protocol;
 mod rounds;
+mod runner;
 mod run;
 mod target;
 mod validity;
@@ -15,7 +16,10 @@ mod worker;
 pub use host::{Worker, WorkerCommand};
 pub use judge::outputs_of_model;
 pub use limited::{Ended, run_limited};
-pub use protocol::{Burst, Command, Event, Loaded, PrepareSpec, WINDOW_ROWS, from_rows, to_rows};
+pub use protocol::{
+    Burst, Command, Event, Loaded, PrepareSpec, RunSpec, WINDOW_ROWS, from_rows, to_rows,
+};
+pub use runner::Runner;
 pub use rounds::{BurstPlan, alternate, log_ratio_of_medians};
 pub use run::{Observer, RunOptions, RunOutcome, estimate, run, timestamp};
 pub use target::{NullSession, SessionTarget};

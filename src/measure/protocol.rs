@@ -50,6 +50,8 @@ pub enum Command {
         /// The sample after the last one.
         to: u32,
     },
+    /// Run a model once on given inputs, whatever is prepared: nothing is timed. Answer: `ran`.
+    Run(Box<RunSpec>),
     /// Say what ran where, from an untimed run. Answer: `inspected`.
     Inspect,
     /// End. Answer: `bye`.
@@ -75,6 +77,21 @@ pub struct PrepareSpec {
     pub data: PathBuf,
     /// Seed of the order of samples.
     pub seed: u64,
+}
+
+/// A model to be run once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// The artifact.
+    pub variant: Variant,
+    /// The engine and device.
+    pub backend: BackendId,
+    /// Threads, optimisation, library.
+    pub options: PrepareOptions,
+    /// The file of its inputs, in the format safetensors.
+    pub inputs: PathBuf,
+    /// The file that its outputs are written to.
+    pub outputs: PathBuf,
 }
 
 /// A short run of given samples.
@@ -107,6 +124,8 @@ pub enum Event {
         /// scheduled, sent, start, done (ns), batch, session, sample, outcome (0 ok, 1 error).
         rows: Vec<[u64; 8]>,
     },
+    /// To `run`; the file of outputs is written.
+    Ran,
     /// To `burst`.
     BurstDone,
     /// To `load`.

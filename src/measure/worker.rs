@@ -5,9 +5,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use super::protocol::{Burst, Command, Event, Loaded, PrepareSpec, WINDOW_ROWS, to_rows};
+use super::protocol::{Burst, Command, Event, Loaded, PrepareSpec, RunSpec, WINDOW_ROWS, to_rows};
 use super::target::SessionTarget;
-use crate::backend::{self, Prepared, Session};
+use crate::backend::{self, Prepared, Session, Trace};
 use crate::error::{Error, Result};
 use crate::hardware::{Pressure, process_use};
 use crate::load::{self, Engine, Observation, SampleOrder, Scenario, Served, Stop, Target};
@@ -36,6 +36,7 @@ pub fn serve() -> Result<()> {
                 prepared = Some(ready);
                 Event::Prepared { facts }
             }),
+            Ok(Command::Run(spec)) => run_once(&spec),
             Ok(command) => match &mut prepared {
                 Some(ready) => ready.carry_out(command, &mut out),
                 None => Err(Error::internal("worker", "was commanded before `prepare`")),
@@ -45,6 +46,15 @@ pub fn serve() -> Result<()> {
         out.send(&event.unwrap_or_else(|error| Event::Failed { error }))?;
     }
     Ok(())
+}
+
+/// Runs a model once and writes what it gave.
+fn run_once(spec: &RunSpec) -> Result<Event> {
+    let engine = backend::open(&spec.backend, Arc::new(VirtualClock::default()))?;
+    let inputs = Tensors::read(&spec.inputs)?;
+    let mut session = engine.prepare(&spec.variant, &spec.options)?.spawn()?;
+    session.run(&inputs, &mut Trace::default())?.write(&spec.outputs)?;
+    Ok(Event::Ran)
 }
 
 /// A panic on any thread ends the process: a worker that lost a thread must not look alive.
@@ -143,7 +153,7 @@ impl Ready {
                 let batch = self.first_batch()?;
                 Ok(Event::Inspected { ops: self.prepared.inspect(&batch)? })
             }
-            Command::Prepare(_) | Command::Quit => {
+            Command::Prepare(_) | Command::Run(_) | Command::Quit => {
                 Err(Error::internal("worker", "was prepared twice"))
             }
         }

@@ -29,6 +29,25 @@ pub enum DType {
 }
 
 impl DType {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+        Self::F64,
+        Self::I8,
+        Self::U8,
+        Self::I16,
+        Self::U16,
+        Self::I32,
+        Self::U32,
+        Self::I64,
+        Self::U64,
+        Self::Bool,
+        Self::I4,
+        Self::U4,
+    ];
+
     /// From ONNX's `TensorProto.DataType` (onnx.proto3); `None` for strings, complex numbers and
     /// floats of a byte or less, which nothing here can hold.
     pub fn from_onnx(code: i32) -> Option<Self> {

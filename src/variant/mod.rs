@@ -2,12 +2,16 @@
 
 mod backend_id;
 mod batch;
+mod difference;
 mod dtype;
+mod stored;
 mod tensor;
 
 pub use backend_id::{BackendId, Engine};
 pub use batch::Padding;
+pub use difference::Difference;
 pub use dtype::DType;
+pub use stored::from_safetensors;
 pub use tensor::{Tensor, TensorData, Tensors};
 
 use std::path::PathBuf;

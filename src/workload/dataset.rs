@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::data_spec::NpzSpec;
-use super::npz::{arrays, class_indices, le_bytes, npy, token_rows};
+use super::npz::{arrays, class_indices, npy, token_rows};
 use super::table::typed;
 
 use crate::error::{Error, Result};
@@ -149,7 +149,7 @@ impl Dataset {
         for sample in &self.samples {
             for (name, tensor) in &sample.0 {
                 hasher.update(format!("{name} {} {:?}\n", tensor.dtype(), tensor.shape()));
-                hasher.update(le_bytes(tensor.data()));
+                hasher.update(tensor.data().to_le_bytes());
             }
         }
         match &self.about.truth {

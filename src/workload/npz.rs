@@ -70,29 +70,6 @@ pub(super) fn class_indices(data: &TensorData) -> Option<Vec<u32>> {
     }
 }
 
-pub(super) fn le_bytes(data: &TensorData) -> Vec<u8> {
-    macro_rules! bytes {
-        ($v:expr) => {
-            $v.iter().flat_map(|x| x.to_le_bytes()).collect()
-        };
-    }
-    match data {
-        TensorData::F32(v) => bytes!(v),
-        TensorData::F16(v) => bytes!(v),
-        TensorData::BF16(v) => bytes!(v),
-        TensorData::F64(v) => bytes!(v),
-        TensorData::I8(v) => bytes!(v),
-        TensorData::U8(v) => bytes!(v),
-        TensorData::I16(v) => bytes!(v),
-        TensorData::U16(v) => bytes!(v),
-        TensorData::I32(v) => bytes!(v),
-        TensorData::U32(v) => bytes!(v),
-        TensorData::I64(v) => bytes!(v),
-        TensorData::U64(v) => bytes!(v),
-        TensorData::Bool(v) => v.iter().map(|x| u8::from(*x)).collect(),
-    }
-}
-
 pub(super) fn npy(tensor: &Tensor) -> Result<Vec<u8>> {
     let shape: Vec<u64> = tensor.shape().iter().map(|d| *d as u64).collect();
     let fail = |e: std::io::Error| Error::internal("data set", e);

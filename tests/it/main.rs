@@ -19,5 +19,6 @@ mod money;
 mod npz_file;
 mod onnx_file;
 mod onnxruntime;
+mod passes;
 mod quality;
 mod sandbox;

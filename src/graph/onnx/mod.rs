@@ -140,6 +140,16 @@ fn value_spec(subject: &str, value: &pb::ValueInfoProto) -> Result<ValueSpec> {
     Ok(ValueSpec { name: value.name.clone(), dtype, dims: dims.collect() })
 }
 
+/// The tensor in a file of its own, as ONNX's test data are; `None` for element types that nothing
+/// here can hold, and for what is no tensor.
+pub fn tensor_file(subject: &str, bytes: bytes::Bytes) -> Result<Option<(String, super::Weight)>> {
+    use prost::Message;
+    let proto = pb::TensorProto::decode(bytes).map_err(|e| {
+        Error::input(subject, format!("holds no tensor: {e}")).remedy("give a TensorProto of ONNX")
+    })?;
+    Ok(tensor::weight(&proto, None)?.map(|weight| (proto.name, weight)))
+}
+
 /// Element type and axes of a value that is a tensor, as far as the file states them.
 fn declared(info: &pb::ValueInfoProto) -> Option<(Option<DType>, Option<Vec<Dim>>)> {
     let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::file::Model;
 use super::operators::{Definition, definition};
-use super::origin::{self, RawNode};
-use super::{pb, tensor, write};
+use super::origin::{self, Branch, RawNode};
+use super::{load, pb, tensor, write};
 use crate::error::{Error, Result};
 use crate::graph::ir::{Graph, Node, ValueId};
 use crate::graph::op::MICROSOFT;
@@ -59,13 +59,13 @@ impl Graph {
                 metadata_props: origin.metadata.clone(),
                 functions: origin.functions.clone(),
                 opset_import,
-                graph: Some(self.proto()),
+                graph: Some(self.proto(opset)?),
                 ..Default::default()
             },
         })
     }
 
-    fn proto(&self) -> pb::GraphProto {
+    fn proto(&self, opset: i64) -> Result<pb::GraphProto> {
         let mut proto = pb::GraphProto {
             name: if self.origin.graph_name.is_empty() {
                 "graph".to_owned()
@@ -88,7 +88,14 @@ impl Graph {
         }
         let edges: BTreeSet<ValueId> = self.inputs.iter().chain(&self.outputs).copied().collect();
         for node in &self.nodes {
-            let written = write::write(self, node);
+            let mut written = write::write(self, node);
+            if let Op::If { then_branch, else_branch } = &node.op {
+                for (name, branch) in [("then_branch", then_branch), ("else_branch", else_branch)] {
+                    let inner = self.branch(node, branch, opset)?;
+                    let fields = written.nodes.iter_mut().flat_map(|n| &mut n.attribute);
+                    fields.filter(|a| a.name == name).for_each(|a| a.g = Some(inner.clone()));
+                }
+            }
             proto.node.extend(written.nodes);
             let constant = |(name, weight): (String, _)| tensor::proto(&name, &weight);
             proto.initializer.extend(written.constants.into_iter().map(constant));
@@ -100,7 +107,36 @@ impl Graph {
             });
             proto.value_info.extend(known.map(|id| self.info(*id)));
         }
-        proto
+        Ok(proto)
+    }
+
+    /// A branch as it is, or brought into the newest form where `opset` is not the one it was
+    /// written for.
+    fn branch(&self, node: &Node, branch: &Branch, opset: i64) -> Result<pb::GraphProto> {
+        if branch.opset == Some(opset) {
+            return Ok(branch.proto.clone());
+        }
+        let mut scratch = self.clone();
+        let Some((nodes, outputs)) = load::inline(&mut scratch, branch)? else {
+            return Err(self.refuse_node(node, "holds graphs in graphs, which cannot be saved in another opset"));
+        };
+        let mut proto = pb::GraphProto { name: branch.proto.name.clone(), ..Default::default() };
+        let outer = self.values.len();
+        for inner in &nodes {
+            scratch.keeps_meaning(inner, opset)?;
+            let written = write::write(&scratch, inner);
+            proto.node.extend(written.nodes);
+            proto.initializer.extend(written.constants.iter().map(|(n, w)| tensor::proto(n, w)));
+        }
+        for value in &scratch.values[outer..] {
+            proto.initializer.extend(value.constant.iter().map(|w| tensor::proto(&value.name, w)));
+        }
+        proto.output = outputs.into_iter().zip(&branch.proto.output).map(|(id, stated)| {
+            let mut info = stated.clone();
+            info.name.clone_from(&scratch.value(id).name);
+            info
+        }).collect();
+        Ok(proto)
     }
 
     fn info(&self, id: ValueId) -> pb::ValueInfoProto {
@@ -125,9 +161,6 @@ impl Graph {
     fn keeps_meaning(&self, node: &Node, opset: i64) -> Result<()> {
         let changed = match &node.op {
             Op::Unsupported(raw) => changed(raw, opset),
-            Op::If { then_branch, else_branch } => [then_branch, else_branch]
-                .into_iter()
-                .find_map(|branch| changed_inside(&branch.proto, branch.opset, opset)),
             _ => None,
         };
         match changed {

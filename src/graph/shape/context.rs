@@ -64,7 +64,7 @@ impl<'a> Context<'a> {
 }
 
 /// `axis` counted from the front, of `rank` axes.
-pub(super) fn axis_of(axis: i64, rank: usize) -> Result<usize, String> {
+pub(in crate::graph) fn axis_of(axis: i64, rank: usize) -> Result<usize, String> {
     let counted = if axis < 0 { axis + i64::try_from(rank).unwrap_or(i64::MAX) } else { axis };
     usize::try_from(counted)
         .ok()

@@ -104,7 +104,7 @@ fn one(c: &Context<'_>, count: usize) -> Option<Vec<Element>> {
         }
         Op::Slice if c.dims(0).ok()??.len() == 1 => {
             let data = input(0)?;
-            let places = super::indexing::places(c, 0, data.len())?;
+            let places = super::indexing::places(c, 0, 1, data.len())?;
             Some(places.into_iter().filter_map(|at| data.get(at).cloned()).collect())
         }
         Op::Concat { .. } if count > 0 => {

@@ -66,9 +66,9 @@ fn cut(c: &Context<'_>, axis: usize, rank: usize) -> Option<Option<Cut>> {
     (step != 0).then_some(Some(Cut { start, end, step }))
 }
 
-/// The places that a slice of the only axis picks of `n`.
-pub(super) fn places(c: &Context<'_>, axis: usize, n: usize) -> Option<Vec<usize>> {
-    match cut(c, axis, 1)? {
+/// The places that a slice picks along `axis`, of `rank` axes and `n` elements there.
+pub(super) fn places(c: &Context<'_>, axis: usize, rank: usize, n: usize) -> Option<Vec<usize>> {
+    match cut(c, axis, rank)? {
         None => Some((0..n).collect()),
         Some(cut) => cut.places(n),
     }

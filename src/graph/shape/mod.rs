@@ -16,6 +16,7 @@ mod window;
 
 pub use elements::Element;
 
+pub(super) use self::context::axis_of;
 use self::context::{Context, Fact, broadcast};
 use super::ir::{Graph, Node};
 use super::{Op, dim};
@@ -68,6 +69,23 @@ pub(super) fn infer_node(graph: &mut Graph, node: &Node) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Shapes against each other, by the rules of NumPy; `None` where they can't go together.
+pub(super) fn broadcast_of(shapes: &[&[super::Dim]]) -> Option<Vec<super::Dim>> {
+    let shapes: Vec<_> = shapes.iter().copied().map(Some).collect();
+    broadcast(&shapes).ok().flatten()
+}
+
+/// The places that a `Slice` picks along `axis`, of `rank` axes and `size` elements there.
+pub(super) fn places_along(
+    graph: &Graph,
+    node: &Node,
+    axis: usize,
+    rank: usize,
+    size: usize,
+) -> Option<Vec<usize>> {
+    indexing::places(&Context { graph, node }, axis, rank, size)
 }
 
 /// What each output is; the list may be shorter than the outputs.

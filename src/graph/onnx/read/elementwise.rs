@@ -72,12 +72,21 @@ fn clip(node: &mut Lower<'_>) -> Result<Op, Reason> {
 /// Dropping nothing, as at inference, hands the input on.
 fn dropout(node: &mut Lower<'_>) -> Result<Op, Reason> {
     node.attributes.ignore(&["ratio", "seed"]);
-    if node.output(1).is_some() {
-        return Err("its mask is asked for".to_owned());
-    }
     let training = node.inputs.get(2).copied().flatten();
     if training.is_some() && node.graph.number(training) != Some(0.0) {
         return Err("it may be asked to train".to_owned());
+    }
+    if let Some(mask) = node.output(1) {
+        // Everything is kept; before opset 10 the mask was of the data's type.
+        let data = node.input(0)?;
+        let dtype = if node.since < 10 { node.graph.value(data).dtype } else { Some(DType::Bool) };
+        let one = Weight::scalar(dtype.unwrap_or(DType::F32), 1.0).reshaped(vec![1]);
+        let value = one.ok_or("its mask is no number")?;
+        let shape = node.first("shape", Op::Shape { start: 0, end: None }, &[data]);
+        node.first("mask", Op::ConstantOfShape { value }, &[shape]);
+        if let Some(last) = node.before.last_mut() {
+            last.outputs = vec![Some(mask)];
+        }
     }
     node.inputs.truncate(1);
     node.outputs.truncate(1);

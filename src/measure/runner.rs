@@ -1,0 +1,91 @@
+//! Models run once on given inputs, each after the other in one worker: for comparing outputs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::host::{Worker, WorkerCommand};
+use super::protocol::{Command, Event, RunSpec};
+use crate::artifact::Library;
+use crate::backend::PrepareOptions;
+use crate::error::{Error, ErrorKind, Result};
+use crate::units::{Bytes, Nanos};
+use crate::variant::{BackendId, Engine, Lineage, Optimization, Recipe, Tensors, Variant};
+
+/// Runs models in a worker process. A model that takes the worker down costs its own answer: the
+/// next one gets a fresh worker.
+pub struct Runner {
+    program: WorkerCommand,
+    library: Option<(std::path::PathBuf, String)>,
+    threads: usize,
+    patience: Nanos,
+    interrupted: Arc<AtomicBool>,
+    folder: tempfile::TempDir,
+    worker: Option<Worker>,
+}
+
+impl Runner {
+    /// A runner whose workers run `program` and load `library`; a model that takes longer than
+    /// `patience` is given up.
+    pub fn new(
+        program: WorkerCommand,
+        library: Option<&Library>,
+        threads: usize,
+        patience: Nanos,
+        interrupted: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|e| {
+            Error::environment("temporary folder", format!("cannot be made: {e}"))
+                .remedy("set TMPDIR to a folder that can be written")
+        })?;
+        let library = library.map(|l| (l.path.clone(), l.sha256.clone()));
+        Ok(Self { program, library, threads, patience, interrupted, folder, worker: None })
+    }
+
+    /// What the model at `path` gives for `inputs` on `backend`, its graph left as it is.
+    pub fn run(&mut self, path: &Path, backend: &BackendId, inputs: &Tensors) -> Result<Tensors> {
+        let file = |name: &str| self.folder.path().join(name);
+        let (inputs_file, outputs_file) = (file("inputs"), file("outputs"));
+        inputs.write(&inputs_file)?;
+        let spec = RunSpec {
+            variant: Variant {
+                name: "given".to_owned(),
+                recipe: Recipe::AsGiven,
+                path: path.to_owned(),
+                sha256: String::new(),
+                size: Bytes(0),
+                weights: Bytes(0),
+                lineage: Lineage::default(),
+            },
+            backend: backend.clone(),
+            options: PrepareOptions {
+                threads: self.threads,
+                optimization: Optimization::None,
+                spinning: false,
+                library: self.library.clone().filter(|_| backend.engine == Engine::Ort),
+                weights: Bytes(0),
+            },
+            inputs: inputs_file,
+            outputs: outputs_file.clone(),
+        };
+        let mut worker = match self.worker.take() {
+            Some(worker) => worker,
+            None => Worker::start(&self.program, "comparison", Arc::clone(&self.interrupted))?,
+        };
+        let answer = worker.ask(&Command::Run(Box::new(spec)), self.patience);
+        match answer {
+            Ok((Event::Ran, _)) => {
+                self.worker = Some(worker);
+                Tensors::read(&outputs_file)
+            }
+            Ok((other, _)) => Err(worker.unexpected(&other)),
+            Err(error) => {
+                // After an answer of its own the worker lives on; a dead one is let go.
+                if !matches!(error.kind(), ErrorKind::Worker | ErrorKind::Interrupted) {
+                    self.worker = Some(worker);
+                }
+                Err(error)
+            }
+        }
+    }
+}
