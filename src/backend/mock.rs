@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::units::{Bytes, Nanos, VirtualClock};
-use crate::variant::{BackendId, Tensor, TensorData, Tensors, Variant};
+use crate::variant::{BackendId, ShapePolicy, Tensor, TensorData, Tensors, Variant};
 
 /// What the mock does, parsed from its device name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,7 @@ impl Backend for Mock {
                 device: self.id.device.clone(),
                 runtime: Self::runtime(),
                 threads: options.threads,
+            shapes: ShapePolicy::Dynamic,
                 load: Nanos(0),
                 compile: Nanos(0),
                 weights: Bytes(0),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::units::{Bytes, Nanos};
-use crate::variant::{BackendId, Optimization, Tensors, Variant};
+use crate::variant::{BackendId, Optimization, ShapePolicy, Tensors, Variant};
 
 /// An engine on a device.
 pub trait Backend {
@@ -125,6 +125,9 @@ pub struct PreparedFacts {
     pub runtime: RuntimeInfo,
     /// Threads per session that were set.
     pub threads: usize,
+    /// Which input shapes it takes.
+    #[serde(default)]
+    pub shapes: ShapePolicy,
     /// Reading the model's bytes from disk.
     pub load: Nanos,
     /// Parsing, optimising and allocating, until a session exists.

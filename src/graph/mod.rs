@@ -4,17 +4,21 @@
 //! simplify it, and it is saved as ONNX again. Opsets are known in `onnx` only.
 
 mod check;
+pub mod cost;
 mod dim;
+mod dump;
 mod eval;
 mod ir;
 pub mod onnx;
 pub mod op;
 pub mod passes;
+pub mod schedule;
 mod shape;
 mod weight;
 
 pub use check::check;
 pub use dim::Dim;
+pub use dump::dump;
 pub use ir::{Graph, Node, Value, ValueId};
 pub use onnx::{Model, Outline, ValueSpec};
 pub use op::Op;

@@ -4,6 +4,7 @@ mod backend_id;
 mod batch;
 mod difference;
 mod dtype;
+mod shape_policy;
 mod stored;
 mod tensor;
 
@@ -11,6 +12,7 @@ pub use backend_id::{BackendId, Engine};
 pub use batch::Padding;
 pub use difference::Difference;
 pub use dtype::DType;
+pub use shape_policy::ShapePolicy;
 pub use stored::from_safetensors;
 pub use tensor::{Tensor, TensorData, Tensors};
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::units::{Clock, RealClock};
-use crate::variant::{BackendId, Optimization, Tensors, Variant};
+use crate::variant::{BackendId, Optimization, ShapePolicy, Tensors, Variant};
 
 /// ONNX Runtime with one execution provider.
 pub(super) struct OrtBackend {
@@ -68,6 +68,7 @@ impl Backend for OrtBackend {
             device: self.provider.name().to_owned(),
             runtime,
             threads: options.threads,
+            shapes: ShapePolicy::Dynamic,
             load,
             compile,
             weights: options.weights,

@@ -72,3 +72,25 @@ pub(super) fn einsum(c: &Context<'_>, equation: &str) -> Result<Vec<Fact>, Strin
     }
     Ok(vec![Fact { dtype, dims: Some(dims) }])
 }
+
+/// Elements of the product before anything is summed: of all letters together. The ellipsis counts as
+/// the largest that stands for it.
+pub(in crate::graph) fn elements(equation: &str, sizes: &[Vec<usize>]) -> u64 {
+    let equation: String = equation.chars().filter(|ch| !ch.is_whitespace()).collect();
+    let left = equation.split("->").next().unwrap_or_default();
+    let mut letters_of: BTreeMap<char, u64> = BTreeMap::new();
+    let mut hidden = 1_u64;
+    for (term, sizes) in left.split(',').zip(sizes) {
+        let Ok((letters, ellipsis)) = axes(term) else { return 0 };
+        let extra = sizes.len().saturating_sub(letters.len());
+        let start = ellipsis.unwrap_or(letters.len()).min(sizes.len());
+        let product = |sizes: &[usize]| sizes.iter().fold(1_u64, |n, d| n.saturating_mul(*d as u64));
+        hidden = hidden.max(product(&sizes[start..(start + extra).min(sizes.len())]));
+        let named = sizes[..start].iter().chain(sizes.iter().skip(start + extra));
+        for (letter, size) in letters.iter().zip(named) {
+            let largest = letters_of.entry(*letter).or_insert(1);
+            *largest = (*largest).max(*size as u64);
+        }
+    }
+    letters_of.values().fold(hidden, |n, d| n.saturating_mul(*d))
+}

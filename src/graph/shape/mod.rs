@@ -17,6 +17,7 @@ mod window;
 pub use elements::Element;
 
 pub(super) use self::context::axis_of;
+pub(super) use self::einsum::elements as einsum_elements;
 use self::context::{Context, Fact, broadcast};
 use super::ir::{Graph, Node};
 use super::{Op, dim};
