@@ -193,6 +193,7 @@ fn bare_loop() {
                         device: "bare".to_owned(),
                         runtime,
                         threads: spec.options.threads,
+                        shapes: infermark::variant::ShapePolicy::Dynamic,
                         load: Nanos(0),
                         compile: Nanos(0),
                         weights: spec.options.weights,

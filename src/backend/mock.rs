@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    Availability, Backend, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts, RuntimeInfo,
+    Availability, Backend, Coverage, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts, RuntimeInfo,
     Session, Ticket, Trace,
 };
 use crate::error::{Error, Result};
@@ -91,6 +91,12 @@ impl Backend for Mock {
         Availability::Ready(DeviceInfo { name: self.id.device.clone(), runtime: Self::runtime() })
     }
 
+    fn coverage(&self, model: &std::path::Path, _: &PrepareOptions) -> Result<Coverage> {
+        // It computes nothing, and so lacks nothing.
+        let graph = crate::graph::Graph::read(model)?;
+        Ok(Coverage::of(graph.nodes.len(), Vec::new()))
+    }
+
     fn prepare(&self, _: &Variant, options: &PrepareOptions) -> Result<Box<dyn Prepared>> {
         Ok(Box::new(MockPrepared {
             script: self.script,
@@ -99,7 +105,7 @@ impl Backend for Mock {
                 device: self.id.device.clone(),
                 runtime: Self::runtime(),
                 threads: options.threads,
-            shapes: ShapePolicy::Dynamic,
+                shapes: ShapePolicy::Dynamic,
                 load: Nanos(0),
                 compile: Nanos(0),
                 weights: Bytes(0),

@@ -7,7 +7,7 @@ mod traits;
 
 pub use mock::MockScript;
 pub use traits::{
-    Availability, Backend, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts, RuntimeInfo,
+    Availability, Backend, Coverage, DeviceInfo, MissingOp, OpRow, PrepareOptions, Prepared, PreparedFacts, RuntimeInfo,
     Session, Ticket, Trace,
 };
 

@@ -14,6 +14,8 @@ pub trait Backend {
     fn id(&self) -> &BackendId;
     /// Whether it can be used on this machine, and what to do if not.
     fn availability(&self, options: &PrepareOptions) -> Availability;
+    /// Which operators of a model it cannot run, all of them at once, before anything is timed.
+    fn coverage(&self, model: &std::path::Path, options: &PrepareOptions) -> Result<Coverage>;
     /// Loads and compiles a variant.
     ///
     /// Errors name the file or the device, and never stand for a silent fallback.
@@ -64,6 +66,46 @@ pub enum Availability {
     Ready(DeviceInfo),
     /// It can't, and this would change that.
     Missing(Error),
+}
+
+/// How much of a model a backend can run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Nodes of the model.
+    pub nodes: usize,
+    /// Nodes that it can run.
+    pub supported_nodes: usize,
+    /// What it cannot run, by operator.
+    pub missing: Vec<MissingOp>,
+}
+
+/// An operator that a backend cannot run as the model has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingOp {
+    /// Its domain; empty for ONNX's own.
+    pub domain: String,
+    /// Its name.
+    pub op: String,
+    /// How many nodes of it.
+    pub count: usize,
+    /// Why not, of the first of them.
+    pub reason: String,
+}
+
+impl Coverage {
+    /// Of `nodes` nodes, those that `missing` names, node by node: domain, operator, reason.
+    pub fn of(nodes: usize, missing: Vec<(String, String, String)>) -> Self {
+        let mut rows: Vec<MissingOp> = Vec::new();
+        let supported_nodes = nodes.saturating_sub(missing.len());
+        for (domain, op, reason) in missing {
+            match rows.iter_mut().find(|row| row.domain == domain && row.op == op) {
+                Some(row) => row.count += 1,
+                None => rows.push(MissingOp { domain, op, count: 1, reason }),
+            }
+        }
+        rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.op.cmp(&b.op)));
+        Self { nodes, supported_nodes, missing: rows }
+    }
 }
 
 /// The device behind a backend.

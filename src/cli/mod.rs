@@ -7,6 +7,7 @@ mod fetching;
 mod fit_head;
 mod hardware;
 mod interrupt;
+mod model;
 mod output;
 mod prices;
 mod profiles;
@@ -15,6 +16,7 @@ mod run;
 mod runs;
 mod runtime;
 mod target;
+mod verify;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -54,6 +56,13 @@ enum Command {
         #[command(subcommand)]
         command: prices::Command,
     },
+    /// Say what a model is made of, and what each backend can run of it
+    Model {
+        #[command(subcommand)]
+        command: model::Command,
+    },
+    /// Check that a model answers the same through two backends, and after our passes
+    Verify(verify::Args),
     /// Fit a linear head on an encoder's output, on rows that are never measured
     FitHead(fit_head::Args),
     /// Say what this machine is, can do, and rewards
@@ -121,6 +130,8 @@ fn dispatch(cli: Cli) -> Result<Ended> {
         Some(Command::Gpus) => hardware::print_gpus().map(fine),
         Some(Command::Cost(args)) => cost::execute(&args, &settings()).map(fine),
         Some(Command::Prices { command }) => prices::execute(&command).map(fine),
+        Some(Command::Model { command }) => model::execute(&command, &settings()).map(fine),
+        Some(Command::Verify(args)) => verify::execute(&args, &settings()),
         Some(Command::FitHead(args)) => fit_head::execute(&args, &settings()).map(fine),
         Some(Command::Hardware(args)) => hardware::execute(&args).map(fine),
         Some(Command::Doctor(args)) => doctor::execute(&args, &settings())

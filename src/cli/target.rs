@@ -35,12 +35,14 @@ pub(super) fn workload(args: &Args, cache: &Cache) -> Result<(Workload, PathBuf)
             (Workload::read(path)?, base.map_or(here, Path::to_owned))
         }
         (_, Some("onnx")) => (for_model(path), here),
+        _ if path.is_dir() => (for_model(path), here),
         _ => {
             let names: Vec<&str> =
                 workload::BUILT_IN.iter().filter_map(|(n, _)| n.strip_suffix(".toml")).collect();
             return Err(Error::input(path.display(), "is neither a model nor a workload").remedy(
                 format!(
-                    "give a file that ends in .onnx or .toml, or a built-in workload: {}",
+                    "give a file that ends in .onnx or .toml, the folder of an encoder, or a \
+                     built-in workload: {}",
                     names.join(", ")
                 ),
             ));
@@ -56,6 +58,7 @@ fn extension(path: &Path) -> Option<String> {
 
 /// A workload for a model that comes without one: generated inputs, default load.
 fn for_model(path: &Path) -> Workload {
+    let path = path.components().as_path();
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     Workload {
@@ -129,7 +132,7 @@ fn apply(args: &Args, workload: &mut Workload) -> Result<()> {
     workload.check("the command line")
 }
 
-fn parse_dim(text: &str) -> Result<(String, usize)> {
+pub(super) fn parse_dim(text: &str) -> Result<(String, usize)> {
     text.split_once('=')
         .and_then(|(name, size)| Some((name.to_owned(), size.parse().ok()?)))
         .ok_or_else(|| {
@@ -172,7 +175,7 @@ pub(super) fn save_workload(path: &Path, resolved: &Resolved, base: &Path) -> Re
         saved.data.sha256 = Some(resolved.data.sha256.clone());
     }
     if resolved.outline.external_files.is_empty() {
-        saved.model.sha256 = Some(resolved.variants[0].sha256.clone());
+        saved.model.sha256 = Some(resolved.pinned_by.clone());
     }
     let text = format!("# docs/workloads.md lists every key.\n\n{}", saved.to_toml()?);
     if std::fs::read_to_string(path).is_ok_and(|there| there == text) {

@@ -266,6 +266,36 @@ impl Graph {
         Ok(())
     }
 
+    /// Binds every size of the inputs to that of the tensors.
+    pub fn bind_to(&mut self, inputs: &crate::variant::Tensors) -> Result<()> {
+        let mut sizes = std::collections::BTreeMap::new();
+        for id in &self.inputs {
+            let value = self.value(*id);
+            let Some(tensor) = inputs.get(&value.name) else { continue };
+            for (axis, (dim, size)) in value.dims.iter().flatten().zip(tensor.shape()).enumerate() {
+                let name = match dim {
+                    Dim::Fixed(_) => continue,
+                    Dim::Named(name) => name.clone(),
+                    Dim::Unknown => format!("{}.{axis}", value.name),
+                };
+                if let Some(other) = sizes.insert(name.clone(), *size).filter(|other| other != size) {
+                    return Err(self.refuse(format!("dimension `{name}` is {other} and {size} in the inputs")));
+                }
+            }
+        }
+        self.bind(&sizes)
+    }
+
+    /// Version of ONNX's own operators in the file it was read from.
+    pub fn opset(&self) -> Option<i64> {
+        self.origin.opset()
+    }
+
+    /// The tool that wrote the file it was read from.
+    pub fn producer(&self) -> String {
+        self.origin.producer()
+    }
+
     /// Makes an input a constant: what is always given need not be an input, and shapes that depend
     /// on it become known.
     ///
@@ -288,6 +318,53 @@ impl Graph {
         self.inputs.remove(at);
         self.make_constant(id, weight);
         Ok(())
+    }
+
+    /// A graph of one of the nodes: what it reads is an input, or the constant that it is.
+    pub fn alone(&self, node: &Node) -> Self {
+        let mut graph = Self::new(&self.subject);
+        graph.origin = self.origin.clone();
+        let mut copied = std::collections::HashMap::new();
+        let mut copy = |graph: &mut Self, id: ValueId| {
+            *copied.entry(id).or_insert_with(|| {
+                let value = self.value(id).clone();
+                let new = graph.add_value(&value.name, value.dtype, value.dims.clone());
+                *graph.value_mut(new) = value;
+                new
+            })
+        };
+        for id in node.reads() {
+            let new = copy(&mut graph, id);
+            if self.constant(Some(id)).is_none() && !graph.inputs.contains(&new) {
+                graph.inputs.push(new);
+            }
+        }
+        let mut moved = |graph: &mut Self, ids: &[Option<ValueId>]| -> Vec<Option<ValueId>> {
+            ids.iter().map(|id| id.map(|id| copy(graph, id))).collect()
+        };
+        let (inputs, outputs) = (moved(&mut graph, &node.inputs), moved(&mut graph, &node.outputs));
+        let captures: Vec<Option<ValueId>> = node.captures.iter().copied().map(Some).collect();
+        let captures = moved(&mut graph, &captures).into_iter().flatten().collect();
+        graph.outputs = outputs.iter().flatten().copied().collect();
+        let (name, op) = (node.name.clone(), node.op.clone());
+        graph.nodes.push(Node { name, op, inputs, outputs, captures });
+        graph
+    }
+
+    /// The operators with their attributes and the types of what they read: alike for nodes of which
+    /// an engine can run both or none.
+    pub fn signature(&self) -> String {
+        let types = |node: &Node| -> Vec<String> {
+            node.inputs
+                .iter()
+                .map(|id| id.map_or("–".to_owned(), |id| {
+                    let value = self.value(id);
+                    let rank = value.dims.as_ref().map_or(0, Vec::len);
+                    format!("{:?}/{rank}/{}", value.dtype, value.constant.is_some())
+                }))
+                .collect()
+        };
+        self.nodes.iter().map(|node| format!("{:?} {:?}", node.op, types(node))).collect()
     }
 
     /// Operators of the graph that are not known, node by node: the node's name, and why.

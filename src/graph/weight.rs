@@ -86,6 +86,14 @@ impl Weight {
         Self::new(self.dtype, shape, self.bytes.clone())
     }
 
+    /// The same elements with the axes in the order `perm`; `None` for packed types, and when `perm`
+    /// is no order of the axes.
+    #[must_use]
+    pub fn transposed(&self, perm: &[usize]) -> Option<Self> {
+        let shape: Option<Vec<usize>> = perm.iter().map(|axis| self.shape.get(*axis).copied()).collect();
+        super::eval::picked(self, &shape?, &super::eval::transposed(&self.shape, perm)?)
+    }
+
     /// The elements as numbers of the widest type of their kind.
     pub fn numbers(&self) -> Numbers {
         macro_rules! read {

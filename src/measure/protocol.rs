@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{OpRow, PrepareOptions, PreparedFacts};
+use crate::backend::{Coverage, OpRow, PrepareOptions, PreparedFacts};
 use crate::error::Error;
 use crate::load::{Batching, Observation, Outcome, Scenario};
 use crate::units::Nanos;
@@ -52,6 +52,15 @@ pub enum Command {
     },
     /// Run a model once on given inputs, whatever is prepared: nothing is timed. Answer: `ran`.
     Run(Box<RunSpec>),
+    /// Say which operators of a model a backend lacks, whatever is prepared. Answer: `covered`.
+    Cover {
+        /// The ONNX file.
+        model: PathBuf,
+        /// The engine and device.
+        backend: BackendId,
+        /// Threads, library.
+        options: PrepareOptions,
+    },
     /// Say what ran where, from an untimed run. Answer: `inspected`.
     Inspect,
     /// End. Answer: `bye`.
@@ -124,6 +133,8 @@ pub enum Event {
         /// scheduled, sent, start, done (ns), batch, session, sample, outcome (0 ok, 1 error).
         rows: Vec<[u64; 8]>,
     },
+    /// To `cover`.
+    Covered(Coverage),
     /// To `run`; the file of outputs is written.
     Ran,
     /// To `burst`.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::host::{Worker, WorkerCommand};
 use super::protocol::{Command, Event, RunSpec};
 use crate::artifact::Library;
-use crate::backend::PrepareOptions;
+use crate::backend::{Coverage, PrepareOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::{Bytes, Nanos};
 use crate::variant::{BackendId, Engine, Lineage, Optimization, Recipe, Tensors, Variant};
@@ -47,7 +47,7 @@ impl Runner {
         let file = |name: &str| self.folder.path().join(name);
         let (inputs_file, outputs_file) = (file("inputs"), file("outputs"));
         inputs.write(&inputs_file)?;
-        let spec = RunSpec {
+        let command = Command::Run(Box::new(RunSpec {
             variant: Variant {
                 name: "given".to_owned(),
                 recipe: Recipe::AsGiven,
@@ -58,27 +58,47 @@ impl Runner {
                 lineage: Lineage::default(),
             },
             backend: backend.clone(),
-            options: PrepareOptions {
-                threads: self.threads,
-                optimization: Optimization::None,
-                spinning: false,
-                library: self.library.clone().filter(|_| backend.engine == Engine::Ort),
-                weights: Bytes(0),
-            },
+            options: self.options(backend),
             inputs: inputs_file,
             outputs: outputs_file.clone(),
-        };
+        }));
+        let is_ran = |event| if matches!(event, Event::Ran) { Ok(()) } else { Err(event) };
+        self.ask(&command, is_ran)?;
+        Tensors::read(&outputs_file)
+    }
+
+    /// Which operators of the model at `path` `backend` lacks.
+    pub fn coverage(&mut self, path: &Path, backend: &BackendId) -> Result<Coverage> {
+        let (model, options) = (path.to_owned(), self.options(backend));
+        let command = Command::Cover { model, backend: backend.clone(), options };
+        self.ask(&command, |event| match event {
+            Event::Covered(coverage) => Ok(coverage),
+            other => Err(other),
+        })
+    }
+
+    fn options(&self, backend: &BackendId) -> PrepareOptions {
+        PrepareOptions {
+            threads: self.threads,
+            optimization: Optimization::None,
+            spinning: false,
+            library: self.library.clone().filter(|_| backend.engine == Engine::Ort),
+            weights: Bytes(0),
+        }
+    }
+
+    /// Asks the worker, a fresh one where the last one died; `take` finds the answer in its event.
+    fn ask<T>(&mut self, command: &Command, take: impl Fn(Event) -> Result<T, Event>) -> Result<T> {
         let mut worker = match self.worker.take() {
             Some(worker) => worker,
             None => Worker::start(&self.program, "comparison", Arc::clone(&self.interrupted))?,
         };
-        let answer = worker.ask(&Command::Run(Box::new(spec)), self.patience);
-        match answer {
-            Ok((Event::Ran, _)) => {
+        match worker.ask(command, self.patience) {
+            Ok((event, _)) => {
+                let answer = take(event).map_err(|other| worker.unexpected(&other));
                 self.worker = Some(worker);
-                Tensors::read(&outputs_file)
+                answer
             }
-            Ok((other, _)) => Err(worker.unexpected(&other)),
             Err(error) => {
                 // After an answer of its own the worker lives on; a dead one is let go.
                 if !matches!(error.kind(), ErrorKind::Worker | ErrorKind::Interrupted) {

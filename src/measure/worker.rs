@@ -37,6 +37,11 @@ pub fn serve() -> Result<()> {
                 Event::Prepared { facts }
             }),
             Ok(Command::Run(spec)) => run_once(&spec),
+            Ok(Command::Cover { model, backend, options }) => {
+                backend::open(&backend, Arc::new(VirtualClock::default()))
+                    .and_then(|engine| engine.coverage(&model, &options))
+                    .map(Event::Covered)
+            }
             Ok(command) => match &mut prepared {
                 Some(ready) => ready.carry_out(command, &mut out),
                 None => Err(Error::internal("worker", "was commanded before `prepare`")),
@@ -153,7 +158,7 @@ impl Ready {
                 let batch = self.first_batch()?;
                 Ok(Event::Inspected { ops: self.prepared.inspect(&batch)? })
             }
-            Command::Prepare(_) | Command::Run(_) | Command::Quit => {
+            Command::Prepare(_) | Command::Run(_) | Command::Cover { .. } | Command::Quit => {
                 Err(Error::internal("worker", "was prepared twice"))
             }
         }

@@ -37,19 +37,20 @@ impl Report for Table {
 }
 
 /// Rows below a header, ruled; text to the left, figures to the right.
-pub fn ruled(columns: &[String], rows: &[Vec<String>]) -> String {
+pub fn ruled<R: AsRef<[String]>>(columns: &[impl AsRef<str>], rows: &[R]) -> String {
     let mut table = comfy_table::Table::new();
     table
         .load_style(RULED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
-        .set_header(columns);
+        .set_header(columns.iter().map(AsRef::as_ref));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.as_ref());
     }
     // A column takes its longest cell, a space on each side and one between columns.
     let longest = |i: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(i)).chain(columns.get(i));
+        let cells = rows.iter().filter_map(|row| row.as_ref().get(i)).map(String::as_str);
+        let cells = cells.chain(columns.get(i).map(AsRef::as_ref));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let width: usize = (0..columns.len()).map(|i| longest(i) + 3).sum();
@@ -57,7 +58,7 @@ pub fn ruled(columns: &[String], rows: &[Vec<String>]) -> String {
         if width > usize::from(WIDTH) {
             column.set_padding((0, 1));
         }
-        if !TEXT.contains(&columns[index].as_str()) {
+        if !TEXT.contains(&columns[index].as_ref()) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
@@ -65,7 +66,7 @@ pub fn ruled(columns: &[String], rows: &[Vec<String>]) -> String {
 }
 
 /// Columns that hold text.
-const TEXT: [&str; 11] = [
+const TEXT: [&str; 16] = [
     "variant",
     "backend",
     "sess×thr",
@@ -77,6 +78,11 @@ const TEXT: [&str; 11] = [
     "price of",
     "date",
     "basis",
+    "op",
+    "type",
+    "graph",
+    "output",
+    "reason",
 ];
 
 /// `value` after `label`, broken at spaces so that no line is wider than the table; lines of the

@@ -90,6 +90,39 @@ pub(super) fn generate(outline: &Outline, spec: &GeneratedSpec) -> Result<Datase
     Dataset::new("generated data", &arrays, About::default())
 }
 
+/// One batch of values for a model, as [`generate`] makes them: a free first axis is `batch`, other
+/// free axes are what `sizes` says by name, or `length`. Inputs without axes are one value.
+pub fn one_batch(
+    outline: &Outline,
+    batch: usize,
+    length: usize,
+    sizes: &BTreeMap<String, usize>,
+    seed: u64,
+) -> Result<Tensors> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut tensors = Tensors::default();
+    for input in &outline.inputs {
+        let size = |(axis, dim): (usize, &Dim)| match dim {
+            Dim::Fixed(size) => *size,
+            free => {
+                let named = free_name(input, axis, free).and_then(|name| sizes.get(&name).copied());
+                named.unwrap_or(if axis == 0 { batch } else { length })
+            }
+        };
+        let shape: Vec<usize> = input.dims.iter().enumerate().map(size).collect();
+        let elements = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d));
+        let elements = elements.filter(|n| n.saturating_mul(input.dtype.size()) <= MOST_BYTES);
+        let elements = elements.ok_or_else(|| {
+            Error::input(format!("input `{}`", input.name), format!("{shape:?} is too large"))
+                .remedy("bind smaller dimensions with --dim")
+        })?;
+        let tensor = Tensor::new(shape, values(input, elements, &mut rng))
+            .ok_or_else(|| Error::internal("generated input", "does not fit its own shape"))?;
+        tensors.0.push((input.name.clone(), tensor));
+    }
+    Ok(tensors)
+}
+
 fn values(input: &ValueSpec, n: usize, rng: &mut ChaCha8Rng) -> TensorData {
     let name = input.name.to_ascii_lowercase();
     let mut whole = || {

@@ -9,6 +9,7 @@ mod encode;
 mod file;
 mod files_data;
 mod generate;
+mod model;
 mod npz;
 mod plan;
 mod resolve;
@@ -24,6 +25,9 @@ pub use dataset::{About, Dataset};
 pub use file::{
     BackendSpec, LoadSpec, ModelSpec, QualitySpec, ScorerSpec, Threads, VariantSpec, Workload,
 };
+pub use generate::one_batch;
+pub use model::{ModelFile, fetch_model};
+pub use npz::read_arrays;
 pub use plan::{Case, Excluded, Plan};
 pub use resolve::{Resolved, resolve};
 pub use resolve_data::DataFacts;

@@ -38,6 +38,11 @@ pub(super) fn arrays(path: &Path) -> Result<(Tensors, Option<Vec<u8>>)> {
     Ok((arrays, about))
 }
 
+/// The arrays of a `.npz`, by name.
+pub fn read_arrays(path: &Path) -> Result<Tensors> {
+    Ok(arrays(path)?.0)
+}
+
 /// Rows of a two-dimensional array of integers.
 pub(super) fn token_rows(tensor: &Tensor) -> Option<Vec<Vec<i64>>> {
     let width = *tensor.shape().get(1).filter(|w| **w > 0)?;

@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::file::{QualitySpec, VariantSpec, Workload};
+use super::model::{ModelFile, fetch_model};
 use super::resolve_data::{self, DataFacts};
 use super::table::Split;
 use crate::artifact::{Artifact, Cache, sha256_bytes, sha256_file};
@@ -23,6 +24,8 @@ pub struct Resolved {
     pub base: PathBuf,
     /// What the model says about itself.
     pub outline: Outline,
+    /// The hash by which a workload pins the model.
+    pub pinned_by: String,
     /// What is measured; the model itself first.
     pub variants: Vec<Variant>,
     /// What it is measured on.
@@ -61,7 +64,8 @@ impl Resolved {
 /// Errors name the source, key or input that does not fit, before anything is measured.
 pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> Result<Resolved> {
     let spec = &workload.model;
-    let model = spec.source.fetch(base, cache, spec.sha256.as_deref())?;
+    let ModelFile { onnx: model, pinned_by, made_of } =
+        fetch_model(&spec.source, spec.sha256.as_deref(), base, cache)?;
     let outline = Outline::read(&model.path)?;
     let subject = model.path.display().to_string();
     if outline.inputs.is_empty() {
@@ -75,6 +79,9 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
             .remedy("set aside a share of the rows, e.g. train_share = 0.5"));
     }
     let mut notes = Vec::new();
+    if !made_of.is_empty() {
+        notes.push(format!("model made of {}", made_of.join(", ")));
+    }
     let data =
         resolve_data::resolve(&workload, split, &outline, &model.sha256, base, cache, &mut notes)?;
     // Training needs no head: it is what comes of it.
@@ -90,7 +97,12 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
         sha256,
         size,
         weights: outline.weights,
-        lineage: Lineage::default(),
+        lineage: Lineage {
+            made_by: (!made_of.is_empty()).then(|| {
+                format!("infermark {}, of {}", env!("CARGO_PKG_VERSION"), made_of.join(", "))
+            }),
+            ..Lineage::default()
+        },
     }];
     if split == Split::Test {
         for spec in &workload.variants {
@@ -99,7 +111,8 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
     }
     let workload_sha256 = sha256_bytes(workload.to_toml()?.as_bytes());
     let base = base.to_owned();
-    Ok(Resolved { workload, workload_sha256, base, outline, variants, data, head, notes })
+    let pinned_by = if made_of.is_empty() { variants[0].sha256.clone() } else { pinned_by };
+    Ok(Resolved { workload, workload_sha256, base, outline, pinned_by, variants, data, head, notes })
 }
 
 /// Whether what quality is judged by is there; its head, if it has one.

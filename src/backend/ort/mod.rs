@@ -1,5 +1,6 @@
 //! ONNX Runtime, loaded from a shared library at run time.
 
+mod coverage;
 mod ep;
 mod profile;
 mod session;
@@ -16,7 +17,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use self::ep::Provider;
 use self::session::OrtSession;
 use super::{
-    Availability, Backend, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts, RuntimeInfo,
+    Availability, Backend, Coverage, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts, RuntimeInfo,
     Session, Trace,
 };
 use crate::error::{Error, Result};
@@ -49,6 +50,15 @@ impl Backend for OrtBackend {
             Ok(DeviceInfo { name: self.provider.name().to_owned(), runtime })
         };
         probe().map_or_else(Availability::Missing, Availability::Ready)
+    }
+
+    fn coverage(&self, model: &Path, options: &PrepareOptions) -> Result<Coverage> {
+        let loader = |path: &Path| -> Result<Loader> {
+            let (environment, _) = environment(options)?;
+            let (provider, path) = (self.provider, path.to_owned());
+            Ok(Loader { environment, provider, options: options.clone(), path })
+        };
+        coverage::of(model, |path| loader(path)?.build(None).map(drop))
     }
 
     fn prepare(&self, variant: &Variant, options: &PrepareOptions) -> Result<Box<dyn Prepared>> {

@@ -57,3 +57,5 @@ pub(super) fn evaluate(graph: &Graph, node: &Node) -> Option<Vec<Weight>> {
         _ => None,
     }
 }
+
+pub(super) use self::layout::{picked, transposed};

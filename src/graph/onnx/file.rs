@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::pb;
 use crate::error::{Error, Result};
+use crate::graph::mapped::mapped;
 
 /// A model file with everything that it holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,22 +104,6 @@ fn write_file(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Result<()>) 
     fill(file.as_file_mut()).map_err(|e| fail(&e))?;
     file.persist(path).map_err(|e| fail(&e.error))?;
     Ok(())
-}
-
-/// The bytes of a file, read by the kernel as they are looked at.
-#[expect(unsafe_code, reason = "a mapped file has no safe form; see SAFETY")]
-pub(super) fn mapped(path: &Path) -> Result<bytes::Bytes> {
-    let fail = |e: &std::io::Error| Error::io(path, "read the model", e);
-    let file = File::open(path).map_err(|e| fail(&e))?;
-    if file.metadata().map_err(|e| fail(&e))?.len() == 0 {
-        return Ok(bytes::Bytes::new());
-    }
-    // SAFETY: the bytes must not change while they are mapped. Files of the cache are replaced
-    // whole and never written to; a user who rewrites a model in place while it is measured gets
-    // other figures, or a bus error, in the process that reads it: no other way of reading a model
-    // of gigabytes once and keeping it out of the heap is left.
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| fail(&e))?;
-    Ok(bytes::Bytes::from_owner(map))
 }
 
 #[cfg(test)]

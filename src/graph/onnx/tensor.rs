@@ -5,10 +5,10 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::file::mapped;
 use super::pb;
 use crate::error::{Error, Result};
 use crate::graph::Weight;
+use crate::graph::mapped::mapped;
 use crate::units;
 use crate::variant::DType;
 

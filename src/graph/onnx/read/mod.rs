@@ -64,6 +64,7 @@ impl<'a> Lower<'a> {
                 self.after.clear();
                 let mut proto = self.proto.clone();
                 (proto.input, proto.output) = (Vec::new(), Vec::new());
+                (proto.name, proto.doc_string) = (String::new(), String::new());
                 Op::Unsupported(Box::new(RawNode { proto, reason, opset: self.opset }))
             }
         };
