@@ -12,6 +12,7 @@ mod artifacts;
 mod bad_inputs;
 mod conformance;
 mod docs;
+mod encoders;
 mod harness;
 mod interruption;
 mod machines;
