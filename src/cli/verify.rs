@@ -154,7 +154,7 @@ fn graphs(graph: &Graph, inputs: &Tensors, passes: &[Pass]) -> Result<Vec<(&'sta
     let mut free = graph.clone();
     passes::run(&mut free, &passes, usize::MAX)?;
     let mut bound = graph.clone();
-    bound.bind_to(inputs)?;
+    bound.bind_shapes(inputs.0.iter().map(|(name, tensor)| (name.as_str(), tensor.shape())))?;
     infer(&mut bound)?;
     passes::run(&mut bound, &passes, usize::MAX)?;
     Ok(vec![("saved", graph.clone()), ("passes", free), ("bound", bound)])

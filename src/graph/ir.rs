@@ -266,13 +266,18 @@ impl Graph {
         Ok(())
     }
 
-    /// Binds every size of the inputs to that of the tensors.
-    pub fn bind_to(&mut self, inputs: &crate::variant::Tensors) -> Result<()> {
+    /// Binds every free size of the inputs to that in `shapes`, given by name.
+    ///
+    /// An error when one dimension would have two sizes.
+    pub fn bind_shapes<'a>(
+        &mut self,
+        shapes: impl Iterator<Item = (&'a str, &'a [usize])>,
+    ) -> Result<()> {
         let mut sizes = std::collections::BTreeMap::new();
-        for id in &self.inputs {
+        for (name, shape) in shapes {
+            let Some(id) = self.inputs.iter().find(|id| self.value(**id).name == name) else { continue };
             let value = self.value(*id);
-            let Some(tensor) = inputs.get(&value.name) else { continue };
-            for (axis, (dim, size)) in value.dims.iter().flatten().zip(tensor.shape()).enumerate() {
+            for (axis, (dim, size)) in value.dims.iter().flatten().zip(shape).enumerate() {
                 let name = match dim {
                     Dim::Fixed(_) => continue,
                     Dim::Named(name) => name.clone(),

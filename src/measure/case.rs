@@ -7,6 +7,7 @@ use super::host::{Worker, WorkerCommand};
 use super::judge;
 use super::protocol::{Command, Event, Loaded, PrepareSpec};
 use super::validity::{self, Evidence};
+use super::work;
 use crate::artifact::Library;
 use crate::backend::{OpRow, PrepareOptions, PreparedFacts};
 use crate::error::{Error, ErrorKind, Result};
@@ -52,6 +53,8 @@ pub(super) struct Measured {
     /// What they are worth, once they are judged.
     pub(super) quality: Option<Vec<QualityFigure>>,
     pub(super) ops: Option<Vec<store::OpRow>>,
+    /// What an inference has to do.
+    pub(super) work: Option<store::WorkRecord>,
     /// What went wrong after the window.
     pub(super) late_failure: Option<Error>,
 }
@@ -61,6 +64,7 @@ pub(super) struct Measured {
 struct Extras {
     outputs: Option<Outputs>,
     ops: Option<Vec<store::OpRow>>,
+    work: Option<store::WorkRecord>,
 }
 
 impl Bench<'_> {
@@ -133,6 +137,7 @@ impl Bench<'_> {
             outputs: extras.outputs,
             quality: None,
             ops: extras.ops,
+            work: extras.work,
             late_failure,
         })
     }
@@ -159,7 +164,9 @@ impl Bench<'_> {
             if ask.inspect {
                 phase("op table");
                 match worker.ask(&Command::Inspect, patience)?.0 {
-                    Event::Inspected { ops } => {
+                    Event::Inspected { ops, shapes } => {
+                        let model = &self.resolved.variants[case.variant].path;
+                        extras.work = Some(work::counted(model, shapes));
                         let rows = ops.unwrap_or_default();
                         extras.ops = Some(rows.into_iter().map(stored_op).collect());
                     }
@@ -244,7 +251,7 @@ fn stored_op(row: OpRow) -> store::OpRow {
 }
 
 /// A plain enum as the word that serde writes for it.
-fn text_of(value: &impl serde::Serialize) -> String {
+pub(super) fn text_of(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         Ok(other) => other.to_string(),

@@ -11,6 +11,7 @@ mod runner;
 mod run;
 mod target;
 mod validity;
+mod work;
 mod worker;
 
 pub use host::{Worker, WorkerCommand};

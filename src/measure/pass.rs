@@ -77,7 +77,7 @@ impl<'a> Pass<'a> {
         let judged = format!("{} {key}", case.variant);
         let wanted = resolved.workload.quality.is_some() || compares;
         let quality = wanted && !self.judged.contains(&judged) && self.quality_of(case).is_none();
-        let inspect = self.ops_of(case).is_none();
+        let inspect = self.work_of(case).is_none();
         let mut measured = self.bench.measure(case, Ask { window, quality, inspect }, phase)?;
         let Some(outputs) = measured.outputs.take() else { return Ok(measured) };
         let is_parent = case.variant == 0;
@@ -124,6 +124,10 @@ impl<'a> Pass<'a> {
 
     fn ops_of(&self, case: &Case) -> Option<Vec<store::OpRow>> {
         self.sibling(case, case.variant, |r| !r.ops.is_empty()).map(|r| r.ops.clone())
+    }
+
+    fn work_of(&self, case: &Case) -> Option<store::WorkRecord> {
+        self.sibling(case, case.variant, |r| r.work.is_some())?.work.clone()
     }
 
     /// A record of `variant` on the same engine, in the same batches.
@@ -245,6 +249,7 @@ impl<'a> Pass<'a> {
             },
             size_bytes: Bytes(variant.size.0),
             energy_j_per_inference: None,
+            work: measured.and_then(|m| m.work.clone().or_else(|| self.work_of(case))),
             node_share: provider_shares(&ops),
             ops,
             diagnoses: Vec::new(),

@@ -156,6 +156,9 @@ pub enum Event {
     Inspected {
         /// `null` where the engine cannot tell.
         ops: Option<Vec<OpRow>>,
+        /// Shapes of the inputs of the batch that was run, by name.
+        #[serde(default)]
+        shapes: Vec<(String, Vec<usize>)>,
     },
     /// The command could not be carried out; the worker lives on.
     Failed {

@@ -77,6 +77,9 @@ pub struct Record {
     pub energy_j_per_inference: Option<f64>,
     /// Operators that ran, most time first; empty where the engine cannot tell.
     pub ops: Vec<OpRow>,
+    /// What an inference has to do, counted from the model's graph; `null` where it was not asked.
+    #[serde(default)]
+    pub work: Option<WorkRecord>,
     /// The share of nodes that each execution provider took; empty where the engine cannot tell.
     pub node_share: Vec<ProviderShare>,
     /// Why it is as it is.
@@ -282,6 +285,39 @@ pub struct OpRow {
     pub count: usize,
     /// Share of the time in an untimed profiled run, 0 to 1.
     pub time_share: f64,
+}
+
+/// What an inference has to do, counted from the model's graph and not measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkRecord {
+    /// Shapes of the inputs that it is counted for: those of the profiled run.
+    pub input_shapes: BTreeMap<String, Vec<usize>>,
+    /// Operations on numbers; a multiplication and an addition are two.
+    pub flops: Option<u64>,
+    /// Bytes of inputs and weights, each once for every node that reads them.
+    pub bytes_read: Option<u64>,
+    /// Bytes of outputs.
+    pub bytes_written: Option<u64>,
+    /// Elements of weights.
+    pub params: Option<u64>,
+    /// By operator of the model, before any engine fuses them; most arithmetic first.
+    pub ops: Vec<WorkRow>,
+    /// Why it cannot be counted, where the figures are `null`.
+    pub unknown: Option<String>,
+}
+
+/// One row of the table of work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in `WorkRecord`, for the nodes of one operator and type")]
+pub struct WorkRow {
+    pub op: String,
+    pub kind: String,
+    pub dtype: Option<String>,
+    pub count: usize,
+    pub flops: u64,
+    pub bytes_read: u64,
+    pub bytes_written: u64,
+    pub params: u64,
 }
 
 /// The share of nodes that one execution provider took.
