@@ -137,7 +137,9 @@ impl Source {
         }
         match self.fetch(base, cache, None) {
             Ok(found) => Ok(Some(found)),
-            Err(error) if error.kind() == ErrorKind::Input && is_absent(error.message()) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Input && is_absent(error.message()) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -128,7 +128,8 @@ struct OpLine {
 fn inspect(args: &Inspect, settings: &Settings) -> Result<()> {
     let mut graph = args.target.graph(settings)?;
     let shown = |ids: &[crate::graph::ValueId]| ids.iter().map(|id| graph.show(*id)).collect();
-    let (inputs, outputs): (Vec<String>, Vec<String>) = (shown(&graph.inputs), shown(&graph.outputs));
+    let (inputs, outputs): (Vec<String>, Vec<String>) =
+        (shown(&graph.inputs), shown(&graph.outputs));
     // What is left free gets the sizes that `run` gives: a batch of one, and 128.
     let mut sizes = args.target.sizes()?;
     for id in graph.inputs.clone() {
@@ -201,7 +202,13 @@ fn counted(graph: &Graph) -> Vec<OpLine> {
         let kind = cost::kind(graph, node);
         counts.entry(node.op.name().to_owned()).or_insert((kind, 0)).1 += 1;
     }
-    let row = |(op, (kind, count))| cost::Row { op, kind, dtype: None, count, work: cost::Work::default() };
+    let row = |(op, (kind, count))| cost::Row {
+        op,
+        kind,
+        dtype: None,
+        count,
+        work: cost::Work::default(),
+    };
     counts.into_iter().map(|entry| OpLine { row: row(entry) }).collect()
 }
 
@@ -215,11 +222,20 @@ fn table(report: &Report) -> String {
     line("opset", format!("{opset}, written by {}", report.producer));
     report.inputs.iter().for_each(|input| line("input", input.clone()));
     report.outputs.iter().for_each(|output| line("output", output.clone()));
-    line("nodes", match report.unsupported_nodes {
-        0 => report.nodes.to_string(),
-        n => format!("{}, {n} of them kept as they are (`model coverage` lists them)", report.nodes),
-    });
-    line("weights", format!("{} parameters, {}", grouped(report.params), Bytes(report.weights_bytes)));
+    line(
+        "nodes",
+        match report.unsupported_nodes {
+            0 => report.nodes.to_string(),
+            n => format!(
+                "{}, {n} of them kept as they are (`model coverage` lists them)",
+                report.nodes
+            ),
+        },
+    );
+    line(
+        "weights",
+        format!("{} parameters, {}", grouped(report.params), Bytes(report.weights_bytes)),
+    );
     let sizes: Vec<String> = report.sizes.iter().map(|(name, n)| format!("{name} = {n}")).collect();
     if !sizes.is_empty() {
         line("sizes", format!("{} (--dim sets them)", sizes.join(", ")));
@@ -227,7 +243,13 @@ fn table(report: &Report) -> String {
     match (&report.work, &report.work_unknown) {
         (Some(work), _) => {
             let moved = Bytes(work.bytes_read + work.bytes_written);
-            line("work", format!("{} an inference, {moved} read and written (counted, not measured)", Flops(work.flops)));
+            line(
+                "work",
+                format!(
+                    "{} an inference, {moved} read and written (counted, not measured)",
+                    Flops(work.flops)
+                ),
+            );
         }
         (None, Some(why)) => line("work", format!("not known: {why}")),
         (None, None) => {}
@@ -284,18 +306,21 @@ fn coverage(args: &CoverageArgs, settings: &Settings) -> Result<()> {
         }
     };
     let header = ["domain", "op", "count", "reason"];
-    let rows = coverage.missing.iter().map(|m| {
-        [m.domain.clone(), m.op.clone(), m.count.to_string(), m.reason.clone()]
-    });
+    let rows = coverage
+        .missing
+        .iter()
+        .map(|m| [m.domain.clone(), m.op.clone(), m.count.to_string(), m.reason.clone()]);
     output::figures(&match args.format {
         Format::Json => output::json(&coverage)?,
         Format::Csv => output::csv(&header, rows)?,
         Format::Md => output::markdown(&header, rows),
         Format::Table => {
             let by = args.backend.as_deref().unwrap_or("Infermark's graph");
-            let mut text = format!("{by} knows {} of {} nodes\n", coverage.supported_nodes, coverage.nodes);
+            let mut text =
+                format!("{by} knows {} of {} nodes\n", coverage.supported_nodes, coverage.nodes);
             for missing in &coverage.missing {
-                let domain = if missing.domain.is_empty() { "" } else { &format!("{}.", missing.domain) };
+                let domain =
+                    if missing.domain.is_empty() { "" } else { &format!("{}.", missing.domain) };
                 let head = format!("{:>5} {domain}{}  ", missing.count, missing.op);
                 text.push_str(&output::wrapped(&head, &missing.reason));
             }
@@ -309,7 +334,10 @@ fn dumped(args: &Dump, settings: &Settings) -> Result<()> {
     let passes = if args.passes.is_empty() { Pass::ALL.to_vec() } else { args.passes.clone() };
     let steps = passes::run(&mut graph, &passes, args.after_pass.unwrap_or(usize::MAX))?;
     for (at, Step { pass, round, changes, nodes }) in steps.iter().enumerate() {
-        output::say(&format!("{:>3}  round {round}  {pass:<20} {changes:>5} changes, {nodes} nodes", at + 1));
+        output::say(&format!(
+            "{:>3}  round {round}  {pass:<20} {changes:>5} changes, {nodes} nodes",
+            at + 1
+        ));
     }
     if let Some(wanted) = args.after_pass.filter(|n| *n > steps.len()) {
         return Err(Error::input(

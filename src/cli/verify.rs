@@ -87,7 +87,8 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
         return Err(Error::input("--tolerance", "must be 0 or above").remedy("1e-5 suits fp32"));
     }
     let against: BackendId = args.against.parse()?;
-    let backends: Vec<BackendId> = args.backends.iter().map(|id| id.parse()).collect::<Result<_>>()?;
+    let backends: Vec<BackendId> =
+        args.backends.iter().map(|id| id.parse()).collect::<Result<_>>()?;
     backends.iter().chain([&against]).try_for_each(check_name)?;
     let path = args.target.file(settings)?;
     let graph = Graph::read(&path)?;
@@ -106,7 +107,9 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
         for backend in &backends {
             match runner.run(&file, backend, &inputs) {
                 Ok(outputs) => rows.extend(compared(args, backend, name, &outputs, &expected)),
-                Err(error) if error.kind() == crate::error::ErrorKind::Interrupted => return Err(error),
+                Err(error) if error.kind() == crate::error::ErrorKind::Interrupted => {
+                    return Err(error);
+                }
                 Err(error) => rows.push(Row {
                     backend: backend.to_string(),
                     graph: name,
@@ -175,7 +178,11 @@ fn compared(
             let reason = match (outputs.get(name), &difference) {
                 (None, _) => Some("is not among its outputs".to_owned()),
                 (Some(ours), None) => Some(format!(
-                    "is {}{:?}, not {}{:?}", ours.dtype(), ours.shape(), right.dtype(), right.shape()
+                    "is {}{:?}, not {}{:?}",
+                    ours.dtype(),
+                    ours.shape(),
+                    right.dtype(),
+                    right.shape()
                 )),
                 _ => None,
             };
@@ -195,7 +202,8 @@ fn compared(
 }
 
 fn print(args: &Args, rows: &[Row]) -> Result<()> {
-    let header = ["backend", "graph", "output", "max_abs_error", "max_rel_error", "cosine", "ok", "reason"];
+    let header =
+        ["backend", "graph", "output", "max_abs_error", "max_rel_error", "cosine", "ok", "reason"];
     let number = |n: Option<f64>| n.map(|n| format!("{n:.2e}")).unwrap_or_default();
     let cells = rows.iter().map(|row| {
         [

@@ -15,13 +15,16 @@ pub fn check(graph: &Graph) -> Result<()> {
         for input in node.reads() {
             if !known.contains(&input) {
                 let name = &graph.value(input).name;
-                return Err(graph.refuse_node(node, format!("reads `{name}`, which nothing gives before it")));
+                return Err(graph
+                    .refuse_node(node, format!("reads `{name}`, which nothing gives before it")));
             }
         }
         for output in node.outputs.iter().flatten() {
             if !known.insert(*output) {
                 let name = &graph.value(*output).name;
-                return Err(graph.refuse_node(node, format!("gives `{name}`, which is there already")));
+                return Err(
+                    graph.refuse_node(node, format!("gives `{name}`, which is there already"))
+                );
             }
         }
         if node.outputs.iter().flatten().next().is_none() {
@@ -29,7 +32,9 @@ pub fn check(graph: &Graph) -> Result<()> {
         }
     }
     if let Some(output) = graph.outputs.iter().find(|id| !known.contains(id)) {
-        return Err(graph.refuse(format!("output `{}` is given by no node", graph.value(*output).name)));
+        return Err(
+            graph.refuse(format!("output `{}` is given by no node", graph.value(*output).name))
+        );
     }
     let mut names = HashSet::new();
     if let Some(id) = graph.value_ids().find(|id| !names.insert(&graph.value(*id).name)) {

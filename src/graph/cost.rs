@@ -98,7 +98,8 @@ pub fn of(graph: &Graph) -> Result<Vec<Row>> {
         let dtype = computed_in(graph, node);
         let op = node.op.name().to_owned();
         let key = (op.clone(), kind, dtype.map(|t| t.to_string()));
-        let row = rows.entry(key).or_insert(Row { op, kind, dtype, count: 0, work: Work::default() });
+        let row =
+            rows.entry(key).or_insert(Row { op, kind, dtype, count: 0, work: Work::default() });
         row.count += 1;
         row.work += work;
     }
@@ -153,11 +154,14 @@ fn sizes(graph: &Graph, node: &Node, id: ValueId) -> Result<Vec<usize>> {
         let name = &graph.value(id).name;
         let free = graph.free_dims();
         let remedy = if free.is_empty() {
-            "its size depends on the inputs' elements; nothing can be counted before it runs".to_owned()
+            "its size depends on the inputs' elements; nothing can be counted before it runs"
+                .to_owned()
         } else {
             format!("bind {} (--dim NAME=SIZE)", free.join(", "))
         };
-        graph.refuse_node(node, format!("`{name}` is {shown}: what it costs is not known")).remedy(remedy)
+        graph
+            .refuse_node(node, format!("`{name}` is {shown}: what it costs is not known"))
+            .remedy(remedy)
     })
 }
 
@@ -233,7 +237,11 @@ pub fn kind(graph: &Graph, node: &Node) -> Kind {
         | Op::MatMulNBits(_) => Kind::Gemm,
         Op::Conv { conv, .. } | Op::ConvInteger(conv) | Op::QLinearConv(conv) => {
             let channels = graph.dims(node.input(0)).and_then(|d| d.get(1)?.fixed());
-            if conv.group > 1 && channels == Some(conv.group) { Kind::DepthwiseConv } else { Kind::Conv }
+            if conv.group > 1 && channels == Some(conv.group) {
+                Kind::DepthwiseConv
+            } else {
+                Kind::Conv
+            }
         }
         Op::ConvTranspose(_) => Kind::Conv,
         Op::MaxPool { .. } | Op::AveragePool { .. } | Op::GlobalAveragePool | Op::GlobalMaxPool => {
@@ -248,7 +256,9 @@ pub fn kind(graph: &Graph, node: &Node) -> Kind {
         | Op::LpNormalization { .. } => Kind::Normalisation,
         Op::Attention { .. } => Kind::Attention,
         Op::LSTM(_) | Op::GRU { .. } => Kind::Recurrent,
-        Op::QuantizeLinear(_) | Op::DequantizeLinear { .. } | Op::DynamicQuantizeLinear => Kind::Quantise,
+        Op::QuantizeLinear(_) | Op::DequantizeLinear { .. } | Op::DynamicQuantizeLinear => {
+            Kind::Quantise
+        }
         Op::If { .. } | Op::Unsupported(_) => Kind::Unknown,
     }
 }
@@ -299,7 +309,8 @@ fn flops(graph: &Graph, node: &Node) -> Result<u64> {
         // Every input element meets every element of its channel's weights.
         Op::ConvTranspose(_) => product(input()?, window(1)?),
         Op::MaxPool { pool, .. } | Op::AveragePool { pool, .. } => {
-            let window = pool.window.kernel_shape.iter().fold(1_u64, |n, d| n.saturating_mul(*d as u64));
+            let window =
+                pool.window.kernel_shape.iter().fold(1_u64, |n, d| n.saturating_mul(*d as u64));
             output()?.saturating_mul(window)
         }
         Op::Attention { .. } => {

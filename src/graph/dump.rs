@@ -21,14 +21,18 @@ pub fn dump(graph: &Graph) -> String {
 }
 
 fn line(graph: &Graph, node: &Node) -> String {
-    let outputs: Vec<String> = node.outputs.iter().map(|id| id.map_or("–".to_owned(), |id| graph.show(id))).collect();
-    let inputs: Vec<String> = node.inputs.iter().map(|id| id.map_or("–".to_owned(), |id| operand(graph, id))).collect();
+    let outputs: Vec<String> =
+        node.outputs.iter().map(|id| id.map_or("–".to_owned(), |id| graph.show(id))).collect();
+    let inputs: Vec<String> =
+        node.inputs.iter().map(|id| id.map_or("–".to_owned(), |id| operand(graph, id))).collect();
     format!("{} = {}({})", outputs.join(", "), shown(&node.op), inputs.join(", "))
 }
 
 /// An input: small constants by their elements, large ones by their type, others by name.
 fn operand(graph: &Graph, id: ValueId) -> String {
-    let Some(weight) = graph.constant(Some(id)) else { return format!("`{}`", graph.value(id).name) };
+    let Some(weight) = graph.constant(Some(id)) else {
+        return format!("`{}`", graph.value(id).name);
+    };
     if weight.len() <= 8 {
         let values: Vec<String> = weight.to_f64().iter().map(f64::to_string).collect();
         let list = values.join(", ");

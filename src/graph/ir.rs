@@ -147,7 +147,12 @@ impl Graph {
     }
 
     /// A new value called `wish`, or like it where that is taken.
-    pub fn add_value(&mut self, wish: &str, dtype: Option<DType>, dims: Option<Vec<Dim>>) -> ValueId {
+    pub fn add_value(
+        &mut self,
+        wish: &str,
+        dtype: Option<DType>,
+        dims: Option<Vec<Dim>>,
+    ) -> ValueId {
         let name = self.free_name(wish);
         self.names.insert(name.clone());
         self.values.push(Value { name, dtype, dims, constant: None, elements: None });
@@ -252,8 +257,11 @@ impl Graph {
         }
         if let Some(unknown) = sizes.keys().find(|key| !bound.contains(key.as_str())) {
             let known = if free.is_empty() { "none is left".to_owned() } else { free.join(", ") };
-            return Err(Error::input(format!("dimension `{unknown}`"), "the model has no such free one")
-                .remedy(format!("its free dimensions: {known}")));
+            return Err(Error::input(
+                format!("dimension `{unknown}`"),
+                "the model has no such free one",
+            )
+            .remedy(format!("its free dimensions: {known}")));
         }
         // What was inferred before may say less than what follows now.
         let constants_and_inputs: HashSet<ValueId> = self.inputs.iter().copied().collect();
@@ -275,7 +283,9 @@ impl Graph {
     ) -> Result<()> {
         let mut sizes = std::collections::BTreeMap::new();
         for (name, shape) in shapes {
-            let Some(id) = self.inputs.iter().find(|id| self.value(**id).name == name) else { continue };
+            let Some(id) = self.inputs.iter().find(|id| self.value(**id).name == name) else {
+                continue;
+            };
             let value = self.value(*id);
             for (axis, (dim, size)) in value.dims.iter().flatten().zip(shape).enumerate() {
                 let name = match dim {
@@ -283,8 +293,11 @@ impl Graph {
                     Dim::Named(name) => name.clone(),
                     Dim::Unknown => format!("{}.{axis}", value.name),
                 };
-                if let Some(other) = sizes.insert(name.clone(), *size).filter(|other| other != size) {
-                    return Err(self.refuse(format!("dimension `{name}` is {other} and {size} in the inputs")));
+                if let Some(other) = sizes.insert(name.clone(), *size).filter(|other| other != size)
+                {
+                    return Err(self.refuse(format!(
+                        "dimension `{name}` is {other} and {size} in the inputs"
+                    )));
                 }
             }
         }
@@ -314,7 +327,8 @@ impl Graph {
         let fits = value.dtype.is_none_or(|t| t == weight.dtype())
             && value.dims.as_ref().is_none_or(|dims| {
                 let sizes = weight.shape().iter().copied().map(Dim::Fixed);
-                dims.len() == weight.shape().len() && !dims.iter().zip(sizes).any(|(a, b)| a.contradicts(&b))
+                dims.len() == weight.shape().len()
+                    && !dims.iter().zip(sizes).any(|(a, b)| a.contradicts(&b))
             });
         if !fits {
             let given = format!("{}{:?}", weight.dtype(), weight.shape());
@@ -362,11 +376,13 @@ impl Graph {
         let types = |node: &Node| -> Vec<String> {
             node.inputs
                 .iter()
-                .map(|id| id.map_or("–".to_owned(), |id| {
-                    let value = self.value(id);
-                    let rank = value.dims.as_ref().map_or(0, Vec::len);
-                    format!("{:?}/{rank}/{}", value.dtype, value.constant.is_some())
-                }))
+                .map(|id| {
+                    id.map_or("–".to_owned(), |id| {
+                        let value = self.value(id);
+                        let rank = value.dims.as_ref().map_or(0, Vec::len);
+                        format!("{:?}/{rank}/{}", value.dtype, value.constant.is_some())
+                    })
+                })
                 .collect()
         };
         self.nodes.iter().map(|node| format!("{:?} {:?}", node.op, types(node))).collect()

@@ -73,17 +73,25 @@ pub fn of(graph: &Graph) -> Result<Schedule> {
         if let Some(freed) = frees.get_mut(last) {
             freed.push(id);
         }
-        buffers.push(Buffer { value: id, offset: 0, size: size.next_multiple_of(ALIGNMENT), first, last });
+        buffers.push(Buffer {
+            value: id,
+            offset: 0,
+            size: size.next_multiple_of(ALIGNMENT),
+            first,
+            last,
+        });
     }
     let arena = place(&mut buffers);
-    let alive = |at: usize| buffers.iter().filter(|b| b.first <= at && at <= b.last).map(|b| b.size).sum();
+    let alive =
+        |at: usize| buffers.iter().filter(|b| b.first <= at && at <= b.last).map(|b| b.size).sum();
     let peak = (0..end).map(alive).max().unwrap_or(0);
     buffers.sort_by_key(|b| b.first);
     Ok(Schedule { buffers, frees, arena, peak })
 }
 
 fn same_bytes(graph: &Graph, a: ValueId, b: ValueId) -> bool {
-    graph.value(a).dtype == graph.value(b).dtype && cost::bytes_of(graph, a) == cost::bytes_of(graph, b)
+    graph.value(a).dtype == graph.value(b).dtype
+        && cost::bytes_of(graph, a) == cost::bytes_of(graph, b)
 }
 
 /// Gives each buffer its offset; bytes of the arena.
@@ -94,7 +102,9 @@ fn place(buffers: &mut [Buffer]) -> u64 {
     for at in order {
         let mut offset = 0;
         // In order of offset: the first gap that is wide enough.
-        for other in placed.iter().filter(|o| o.first <= buffers[at].last && buffers[at].first <= o.last) {
+        for other in
+            placed.iter().filter(|o| o.first <= buffers[at].last && buffers[at].first <= o.last)
+        {
             if offset + buffers[at].size <= other.offset {
                 break;
             }

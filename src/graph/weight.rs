@@ -90,7 +90,8 @@ impl Weight {
     /// is no order of the axes.
     #[must_use]
     pub fn transposed(&self, perm: &[usize]) -> Option<Self> {
-        let shape: Option<Vec<usize>> = perm.iter().map(|axis| self.shape.get(*axis).copied()).collect();
+        let shape: Option<Vec<usize>> =
+            perm.iter().map(|axis| self.shape.get(*axis).copied()).collect();
         super::eval::picked(self, &shape?, &super::eval::transposed(&self.shape, perm)?)
     }
 
@@ -125,7 +126,9 @@ impl Weight {
             DType::U64 => read!(u64, Ints, i128::from),
             DType::Bool => Numbers::Ints(self.bytes.iter().map(|b| i128::from(*b != 0)).collect()),
             DType::U4 => Numbers::Ints(self.nibbles().map(i128::from).collect()),
-            DType::I4 => Numbers::Ints(self.nibbles().map(|n| i128::from((n << 4).cast_signed() >> 4)).collect()),
+            DType::I4 => Numbers::Ints(
+                self.nibbles().map(|n| i128::from((n << 4).cast_signed() >> 4)).collect(),
+            ),
         }
     }
 
@@ -231,9 +234,22 @@ mod tests {
     #[test]
     fn every_type_gives_back_what_was_put_in() {
         let values = Numbers::Ints(vec![1, 0, 1, 5, 7]);
-        for dtype in [DType::F32, DType::F16, DType::BF16, DType::F64, DType::I4, DType::U4, DType::I8,
-            DType::U8, DType::I16, DType::U16, DType::I32, DType::U32, DType::I64, DType::U64]
-        {
+        for dtype in [
+            DType::F32,
+            DType::F16,
+            DType::BF16,
+            DType::F64,
+            DType::I4,
+            DType::U4,
+            DType::I8,
+            DType::U8,
+            DType::I16,
+            DType::U16,
+            DType::I32,
+            DType::U32,
+            DType::I64,
+            DType::U64,
+        ] {
             let weight = Weight::from_numbers(dtype, vec![5], &values).unwrap();
             assert_eq!(weight.to_f64(), [1.0, 0.0, 1.0, 5.0, 7.0], "{dtype}");
         }

@@ -7,8 +7,8 @@ mod limited;
 mod pass;
 mod protocol;
 mod rounds;
-mod runner;
 mod run;
+mod runner;
 mod target;
 mod validity;
 mod work;
@@ -20,9 +20,9 @@ pub use limited::{Ended, run_limited};
 pub use protocol::{
     Burst, Command, Event, Loaded, PrepareSpec, RunSpec, WINDOW_ROWS, from_rows, to_rows,
 };
-pub use runner::Runner;
 pub use rounds::{BurstPlan, alternate, log_ratio_of_medians};
 pub use run::{Observer, RunOptions, RunOutcome, estimate, run, timestamp};
+pub use runner::Runner;
 pub use target::{NullSession, SessionTarget};
 pub use validity::{Evidence, RULES, Rule, is_worth_another_attempt, judge};
 pub use worker::serve;

@@ -32,7 +32,8 @@ fn rows(model: &Path, shapes: &[(String, Vec<usize>)]) -> Result<Vec<cost::Row>>
     graph.bind_shapes(shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())))?;
     infer(&mut graph)?;
     if let Some((node, raw)) = graph.unsupported().next() {
-        let message = format!("node `{}` ({}) is not known: {}", node.name, raw.op_type(), raw.reason());
+        let message =
+            format!("node `{}` ({}) is not known: {}", node.name, raw.op_type(), raw.reason());
         return Err(crate::error::Error::input(model.display(), message));
     }
     // Shapes are computed by nodes that no engine runs again and again.

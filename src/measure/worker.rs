@@ -156,7 +156,9 @@ impl Ready {
             Command::Outputs { output, from, to } => self.outputs(output.as_deref(), from, to),
             Command::Inspect => {
                 let batch = self.first_batch()?;
-                let shape = |(name, tensor): &(String, variant::Tensor)| (name.clone(), tensor.shape().to_vec());
+                let shape = |(name, tensor): &(String, variant::Tensor)| {
+                    (name.clone(), tensor.shape().to_vec())
+                };
                 let shapes = batch.0.iter().map(shape).collect();
                 Ok(Event::Inspected { ops: self.prepared.inspect(&batch)?, shapes })
             }

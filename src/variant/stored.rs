@@ -121,7 +121,8 @@ impl Tensors {
             let data = from_safetensors(view.dtype())
                 .and_then(|dtype| TensorData::from_le_bytes(dtype, view.data()))
                 .and_then(|data| Tensor::new(view.shape().to_vec(), data));
-            let tensor = data.ok_or_else(|| bad(&format!("`{name}` is of type {:?}", view.dtype())))?;
+            let tensor =
+                data.ok_or_else(|| bad(&format!("`{name}` is of type {:?}", view.dtype())))?;
             all.0.push((name, tensor));
         }
         Ok(all)

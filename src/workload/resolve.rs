@@ -112,7 +112,17 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
     let workload_sha256 = sha256_bytes(workload.to_toml()?.as_bytes());
     let base = base.to_owned();
     let pinned_by = if made_of.is_empty() { variants[0].sha256.clone() } else { pinned_by };
-    Ok(Resolved { workload, workload_sha256, base, outline, pinned_by, variants, data, head, notes })
+    Ok(Resolved {
+        workload,
+        workload_sha256,
+        base,
+        outline,
+        pinned_by,
+        variants,
+        data,
+        head,
+        notes,
+    })
 }
 
 /// Whether what quality is judged by is there; its head, if it has one.

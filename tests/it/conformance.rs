@@ -156,7 +156,12 @@ fn judge(name: &str, case: &mut Case, runner: &mut Runner, folder: &Path) -> Str
     let expected = if is_packed {
         graph.write(&saved).unwrap();
         let names = graph.outputs.iter().map(|id| graph.value(*id).name.clone());
-        names.zip(&case.outputs).map(|(n, w)| Some((n, w.as_ref()?.to_tensor()?))).collect::<Option<_>>().map(Tensors).unwrap()
+        names
+            .zip(&case.outputs)
+            .map(|(n, w)| Some((n, w.as_ref()?.to_tensor()?)))
+            .collect::<Option<_>>()
+            .map(Tensors)
+            .unwrap()
     } else {
         match runner.run(&original, &backend, &inputs) {
             Ok(outputs) => outputs,
@@ -164,7 +169,9 @@ fn judge(name: &str, case: &mut Case, runner: &mut Runner, folder: &Path) -> Str
         }
     };
     let mut answers = |what: &str, inputs: &Tensors| match runner.run(&saved, &backend, inputs) {
-        Ok(outputs) => compare(&outputs, &expected).map_err(|wrong| format!("WRONG {what}: {wrong}")),
+        Ok(outputs) => {
+            compare(&outputs, &expected).map_err(|wrong| format!("WRONG {what}: {wrong}"))
+        }
         Err(error) => Err(format!("WRONG {what}: {}", short(error.message()))),
     };
     let mut all = || -> Result<(), String> {
@@ -175,8 +182,12 @@ fn judge(name: &str, case: &mut Case, runner: &mut Runner, folder: &Path) -> Str
         rewritten.write(&saved).map_err(|e| format!("WRONG: {e}"))?;
         answers("after passes", &inputs)?;
         let mut fixed = graph.clone();
-        for (id, weight) in graph.inputs.iter().zip(case.inputs.iter().flatten().filter(|w| !w.dtype().is_packed())) {
-            fixed.fix_input(&graph.value(*id).name, weight.clone()).map_err(|e| format!("WRONG: {e}"))?;
+        for (id, weight) in
+            graph.inputs.iter().zip(case.inputs.iter().flatten().filter(|w| !w.dtype().is_packed()))
+        {
+            fixed
+                .fix_input(&graph.value(*id).name, weight.clone())
+                .map_err(|e| format!("WRONG: {e}"))?;
         }
         passes::run(&mut fixed, &Pass::ALL, usize::MAX).map_err(|e| format!("WRONG: {e}"))?;
         fixed.write(&saved).map_err(|e| format!("WRONG: {e}"))?;
@@ -201,11 +212,20 @@ fn retyped(graph: &Graph, weights: &mut [Option<Weight>], ids: &[ValueId]) {
 
 /// The part of ONNX Runtime's message that tells, without this build's own paths.
 fn short(message: &str) -> String {
-    let from = ["Could not find", "Type Error", "Status Message", "is opset", "Opset", "opset", "is of", "is not"]
-        .iter()
-        .filter_map(|word| message.find(word))
-        .min()
-        .unwrap_or(0);
+    let from = [
+        "Could not find",
+        "Type Error",
+        "Status Message",
+        "is opset",
+        "Opset",
+        "opset",
+        "is of",
+        "is not",
+    ]
+    .iter()
+    .filter_map(|word| message.find(word))
+    .min()
+    .unwrap_or(0);
     message[from..].chars().take(120).collect()
 }
 
@@ -232,7 +252,8 @@ fn shapes(mut graph: Graph, case: &Case) -> Result<(), String> {
         if value.dims.is_some() && !fits {
             return Err(format!("[{}] inferred, {:?} expected", shown.join(", "), right.shape()));
         }
-        if known && !DEPENDS_ON_DATA.contains(&graph.subject.as_str())
+        if known
+            && !DEPENDS_ON_DATA.contains(&graph.subject.as_str())
             && dims.iter().any(|d| d.fixed().is_none())
         {
             return Err(format!("[{}] inferred, {:?} expected", shown.join(", "), right.shape()));
@@ -264,8 +285,7 @@ fn node_tests_are_read_inferred_and_saved() {
         }
     }
     let total: usize = passed.values().map(|(n, _)| n).sum();
-    let rows: String =
-        passed.iter().map(|(op, (n, of))| format!("{op} {n}/{of}\n")).collect();
+    let rows: String = passed.iter().map(|(op, (n, of))| format!("{op} {n}/{of}\n")).collect();
     insta::assert_snapshot!("node_tests", format!("{total} of 1288 passed\n\n{rows}\n{rest}"));
 }
 

@@ -45,7 +45,8 @@ fn answers_are_those_of_transformers() {
         let expected = Tensors::read(&fixture(name).join("outputs.safetensors")).unwrap();
         let mut check = |what: &str, graph: &Graph| {
             graph.write(&saved).unwrap();
-            let outputs = runner.run(&saved, &backend, &inputs).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let outputs =
+                runner.run(&saved, &backend, &inputs).unwrap_or_else(|e| panic!("{name}: {e}"));
             compare(&outputs, &expected).unwrap_or_else(|e| panic!("{name}, {what}: {e}"));
         };
         check("as it is read", &graph);
@@ -65,7 +66,11 @@ fn a_folder_is_run_like_a_file() {
     let folder = folder.to_str().unwrap();
     let args = ["run", folder, "--duration", "0.1", "--concurrency", "1", "--dim", "sequence=8"];
     let ran = sandbox.run(&[&args[..], &["--save-workload", "kept.toml"]].concat());
-    assert!(ran.assert_fine().stderr.contains("model made of 1_Pooling/config.json, config.json"), "{}", ran.stderr);
+    assert!(
+        ran.assert_fine().stderr.contains("model made of 1_Pooling/config.json, config.json"),
+        "{}",
+        ran.stderr
+    );
     let record = &sandbox.records()[0];
     assert_eq!(record["case"]["model"], "bert-mean");
     assert!(record["lineage"]["made_by"].as_str().unwrap().contains("model.safetensors"));
@@ -74,7 +79,9 @@ fn a_folder_is_run_like_a_file() {
     let text = std::fs::read_to_string(sandbox.path("kept.toml")).unwrap();
     let other = text.replace("bert-mean", "distilbert-max");
     sandbox.write("other.toml", other);
-    sandbox.run(&["run", "other.toml", "--dry-run"]).assert_error(&["distilbert-max", "was expected"]);
+    sandbox
+        .run(&["run", "other.toml", "--dry-run"])
+        .assert_error(&["distilbert-max", "was expected"]);
 }
 
 #[test]

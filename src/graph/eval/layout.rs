@@ -18,7 +18,11 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
 
 /// A tensor of `shape` of the elements of `weight` at `places`; `None` for packed types, and when the
 /// numbers do not agree.
-pub(in crate::graph) fn picked(weight: &Weight, shape: &[usize], places: &[usize]) -> Option<Weight> {
+pub(in crate::graph) fn picked(
+    weight: &Weight,
+    shape: &[usize],
+    places: &[usize],
+) -> Option<Weight> {
     if weight.dtype().is_packed() {
         return None;
     }
@@ -69,10 +73,7 @@ pub(super) fn sliced(graph: &Graph, node: &Node, shape: &[usize]) -> Option<Vec<
     for (axis, size) in shape.iter().enumerate() {
         let along = places_along(graph, node, axis, shape.len(), *size)?;
         let step = strides[axis];
-        places = places
-            .iter()
-            .flat_map(|at| along.iter().map(move |i| at + i * step))
-            .collect();
+        places = places.iter().flat_map(|at| along.iter().map(move |i| at + i * step)).collect();
     }
     Some(places)
 }
@@ -80,7 +81,8 @@ pub(super) fn sliced(graph: &Graph, node: &Node, shape: &[usize]) -> Option<Vec<
 pub(super) fn gathered(shape: &[usize], axis: i64, indices: &Weight) -> Option<Vec<usize>> {
     let axis = axis_of(axis, shape.len()).ok()?;
     let n = i64::try_from(shape[axis]).ok()?;
-    let counted = |i: i64| usize::try_from(if i < 0 { i + n } else { i }).ok().filter(|i| *i < shape[axis]);
+    let counted =
+        |i: i64| usize::try_from(if i < 0 { i + n } else { i }).ok().filter(|i| *i < shape[axis]);
     let indices: Option<Vec<usize>> = indices.to_i64()?.into_iter().map(counted).collect();
     let indices = indices?;
     let inner: usize = shape[axis + 1..].iter().product();
@@ -92,13 +94,19 @@ pub(super) fn gathered(shape: &[usize], axis: i64, indices: &Weight) -> Option<V
     Some(places.collect())
 }
 
-pub(super) fn joined(parts: &[&Weight], axis: i64, dtype: DType, shape: Vec<usize>) -> Option<Weight> {
+pub(super) fn joined(
+    parts: &[&Weight],
+    axis: i64,
+    dtype: DType,
+    shape: Vec<usize>,
+) -> Option<Weight> {
     if dtype.is_packed() || parts.iter().any(|p| p.dtype() != dtype) {
         return None;
     }
     let axis = axis_of(axis, shape.len()).ok()?;
     let outer: usize = shape[..axis].iter().product();
-    let row = |part: &Weight| -> usize { part.shape()[axis..].iter().product::<usize>() * dtype.size() };
+    let row =
+        |part: &Weight| -> usize { part.shape()[axis..].iter().product::<usize>() * dtype.size() };
     let mut bytes = Vec::new();
     for at in 0..outer {
         for part in parts {

@@ -49,7 +49,12 @@ pub(super) fn evaluate(graph: &Graph, node: &Node) -> Option<Vec<Weight>> {
             one(layout::joined(&parts?, *axis, dtype, shape))
         }
         Op::ConstantOfShape { value } => one(layout::filled(value, &shape)),
-        Op::Range | Op::Unary(_) | Op::Binary(_) | Op::Variadic(_) | Op::Where | Op::Clip
+        Op::Range
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Variadic(_)
+        | Op::Where
+        | Op::Clip
         | Op::Reduce { .. } => {
             let all: Option<Vec<&Weight>> = constants.iter().copied().collect();
             one(numbers::compute(&node.op, &all?, dtype, shape))

@@ -25,7 +25,12 @@ pub(super) fn cast(weight: &Weight, dtype: DType, shape: Vec<usize>) -> Option<W
 }
 
 /// One output of `shape`, from constants.
-pub(super) fn compute(op: &Op, inputs: &[&Weight], dtype: DType, shape: Vec<usize>) -> Option<Weight> {
+pub(super) fn compute(
+    op: &Op,
+    inputs: &[&Weight],
+    dtype: DType,
+    shape: Vec<usize>,
+) -> Option<Weight> {
     // Each input as if it had the output's shape.
     let spread = |index: usize| -> Option<Numbers> {
         let weight = inputs.get(index)?;
@@ -36,18 +41,20 @@ pub(super) fn compute(op: &Op, inputs: &[&Weight], dtype: DType, shape: Vec<usiz
         Op::Binary(kind) => binary(*kind, spread(0)?, spread(1)?)?,
         Op::Variadic(kind) => {
             let first = spread(0)?;
-            let total = (1..inputs.len()).try_fold(first, |total, index| match (total, spread(index)?) {
-                (Numbers::Floats(a), Numbers::Floats(b)) => {
-                    Some(Numbers::Floats(zip(&a, &b, |a, b| fold_floats(*kind, a, b))))
+            let total = (1..inputs.len()).try_fold(first, |total, index| {
+                match (total, spread(index)?) {
+                    (Numbers::Floats(a), Numbers::Floats(b)) => {
+                        Some(Numbers::Floats(zip(&a, &b, |a, b| fold_floats(*kind, a, b))))
+                    }
+                    (Numbers::Ints(a), Numbers::Ints(b)) if *kind != Variadic::Mean => {
+                        Some(Numbers::Ints(zip(&a, &b, |a, b| match kind {
+                            Variadic::Max => a.max(b),
+                            Variadic::Min => a.min(b),
+                            Variadic::Sum | Variadic::Mean => a + b,
+                        })))
+                    }
+                    _ => None,
                 }
-                (Numbers::Ints(a), Numbers::Ints(b)) if *kind != Variadic::Mean => {
-                    Some(Numbers::Ints(zip(&a, &b, |a, b| match kind {
-                        Variadic::Max => a.max(b),
-                        Variadic::Min => a.min(b),
-                        Variadic::Sum | Variadic::Mean => a + b,
-                    })))
-                }
-                _ => None,
             })?;
             match (kind, total) {
                 (Variadic::Mean, Numbers::Floats(v)) => {
@@ -104,7 +111,10 @@ fn zip<T: Copy, U>(a: &[T], b: &[T], f: impl Fn(T, T) -> U) -> Vec<U> {
 }
 
 fn choose<T: Copy>(when: &[i128], a: &[T], b: &[T]) -> Vec<T> {
-    when.iter().zip(a.iter().zip(b)).map(|(when, (a, b))| if *when == 0 { *b } else { *a }).collect()
+    when.iter()
+        .zip(a.iter().zip(b))
+        .map(|(when, (a, b))| if *when == 0 { *b } else { *a })
+        .collect()
 }
 
 fn fold_floats(kind: Variadic, a: f64, b: f64) -> f64 {
@@ -121,7 +131,9 @@ fn unary(kind: Unary, input: Numbers) -> Option<Numbers> {
             return match kind {
                 Unary::Abs => Some(Numbers::Ints(v.into_iter().map(i128::abs).collect())),
                 Unary::Neg => Some(Numbers::Ints(v.into_iter().map(|x| -x).collect())),
-                Unary::Not => Some(Numbers::Ints(v.into_iter().map(|x| i128::from(x == 0)).collect())),
+                Unary::Not => {
+                    Some(Numbers::Ints(v.into_iter().map(|x| i128::from(x == 0)).collect()))
+                }
                 _ => None,
             };
         }
@@ -195,7 +207,8 @@ fn reduce(kind: Reduction, inputs: &[&Weight], shape: &[usize]) -> Option<Number
         let entry = (weight.shape()[axis], all[axis]);
         if axes.contains(&axis) { gone.push(entry) } else { kept.push(entry) }
     }
-    let split = |list: &[(usize, usize)]| -> (Vec<usize>, Vec<usize>) { list.iter().copied().unzip() };
+    let split =
+        |list: &[(usize, usize)]| -> (Vec<usize>, Vec<usize>) { list.iter().copied().unzip() };
     let ((sizes, steps), (inner_sizes, inner_steps)) = (split(&kept), split(&gone));
     let (outer, inner) = (walk(&sizes, &steps), walk(&inner_sizes, &inner_steps));
     if outer.len() != shape.iter().product::<usize>() || inner.is_empty() {

@@ -76,15 +76,23 @@ impl Config {
                 let name = other.unwrap_or("nothing");
                 return Err(refuse(
                     subject,
-                    format!("config.json says model_type `{name}`; bert, roberta and distilbert are known"),
+                    format!(
+                        "config.json says model_type `{name}`; bert, roberta and distilbert are known"
+                    ),
                 ));
             }
         };
         if file.is_decoder || file.add_cross_attention {
-            return Err(refuse(subject, "config.json makes it a decoder, and only encoders are known"));
+            return Err(refuse(
+                subject,
+                "config.json makes it a decoder, and only encoders are known",
+            ));
         }
         if let Some(kind) = file.position_embedding_type.filter(|kind| kind != "absolute") {
-            return Err(refuse(subject, format!("positions are `{kind}`, and only absolute ones are known")));
+            return Err(refuse(
+                subject,
+                format!("positions are `{kind}`, and only absolute ones are known"),
+            ));
         }
         let size = |key: &str, value: Option<usize>| {
             value.filter(|n| *n > 0).ok_or_else(|| {
@@ -104,8 +112,12 @@ impl Config {
             None => false,
             Some(name) if name.ends_with("ForSequenceClassification") => true,
             // Heads that only training uses: the encoder below is what is served.
-            Some(name) if name.ends_with("ForMaskedLM") || name.ends_with("ForPreTraining") => false,
-            Some(name) => return Err(refuse(subject, format!("the head of `{name}` is not known"))),
+            Some(name) if name.ends_with("ForMaskedLM") || name.ends_with("ForPreTraining") => {
+                false
+            }
+            Some(name) => {
+                return Err(refuse(subject, format!("the head of `{name}` is not known")));
+            }
         };
         Ok(Self {
             family,

@@ -60,12 +60,20 @@ impl Pooling {
                 "Pooling" => {
                     let name = format!("{}/config.json", module.path);
                     let path = folder(&name)?.ok_or_else(|| {
-                        Error::input(subject, format!("`{name}`, which modules.json names, is missing"))
-                            .remedy("fetch the whole folder")
+                        Error::input(
+                            subject,
+                            format!("`{name}`, which modules.json names, is missing"),
+                        )
+                        .remedy("fetch the whole folder")
                     })?;
                     pooling.reduce = mode(subject, &parse(&path)?)?;
                 }
-                other => return Err(refuse(subject, format!("modules.json names `{other}`, which is not known"))),
+                other => {
+                    return Err(refuse(
+                        subject,
+                        format!("modules.json names `{other}`, which is not known"),
+                    ));
+                }
             }
         }
         Ok(pooling)
@@ -80,7 +88,8 @@ fn parse<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T> {
 }
 
 fn mode(subject: &str, modes: &Modes) -> Result<Reduce> {
-    let other = modes.other.iter().find(|(key, on)| key.starts_with("pooling_mode") && **on == true);
+    let other =
+        modes.other.iter().find(|(key, on)| key.starts_with("pooling_mode") && **on == true);
     if let Some((key, _)) = other {
         return Err(refuse(subject, format!("`{key}` is not known")));
     }
@@ -139,7 +148,8 @@ impl Builder<'_> {
             Family::DistilBert => ("pre_classifier", Unary::Relu, "classifier"),
         };
         // The pooler is part of the encoder, and has its prefix.
-        let dense = if self.config.family == Family::Bert { self.title(dense) } else { dense.to_owned() };
+        let dense =
+            if self.config.family == Family::Bert { self.title(dense) } else { dense.to_owned() };
         let hidden = self.config.hidden;
         let inner = self.linear(&dense, first, hidden, hidden)?;
         let inner = self.graph.push("classifier/activation", Op::Unary(activation), &[inner]);

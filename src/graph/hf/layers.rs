@@ -71,7 +71,13 @@ impl<'a> Builder<'a> {
     }
 
     /// x·wᵀ + b of the layer `name`: files keep weights as `[out, in]`, ONNX multiplies by `[in, out]`.
-    pub(super) fn linear(&mut self, name: &str, x: ValueId, from: usize, to: usize) -> Result<ValueId> {
+    pub(super) fn linear(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        from: usize,
+        to: usize,
+    ) -> Result<ValueId> {
         let weight = self.weights.get(&format!("{name}.weight"), &[to, from])?;
         let bias = self.weights.get(&format!("{name}.bias"), &[to])?;
         let weight = weight.transposed(&[1, 0]).ok_or_else(|| {
@@ -85,8 +91,10 @@ impl<'a> Builder<'a> {
 
     fn normalised(&mut self, name: &str, x: ValueId) -> Result<ValueId> {
         let size = [self.config.hidden];
-        let (gamma, beta) =
-            (self.weights.get(&format!("{name}.weight"), &size)?, self.weights.get(&format!("{name}.bias"), &size)?);
+        let (gamma, beta) = (
+            self.weights.get(&format!("{name}.weight"), &size)?,
+            self.weights.get(&format!("{name}.bias"), &size)?,
+        );
         let gamma = self.graph.add_constant(&format!("{name}.weight"), gamma);
         let beta = self.graph.add_constant(&format!("{name}.bias"), beta);
         let op = Op::LayerNormalization { axis: -1, epsilon: self.config.epsilon };
@@ -97,7 +105,11 @@ impl<'a> Builder<'a> {
         let title = self.title(&format!("{name}.weight"));
         let table = self.weights.find(&title)?;
         if table.shape().len() != 2 || table.shape()[1] != self.config.hidden {
-            let message = format!("tensor `{title}` is {:?}, of no vectors of {}", table.shape(), self.config.hidden);
+            let message = format!(
+                "tensor `{title}` is {:?}, of no vectors of {}",
+                table.shape(),
+                self.config.hidden
+            );
             return Err(refuse(&self.graph.subject, message));
         }
         let table = self.graph.add_constant(&title, table);
@@ -134,7 +146,10 @@ impl<'a> Builder<'a> {
     fn positions(&mut self) -> ValueId {
         let g = &mut self.graph;
         if self.config.family == Family::Roberta {
-            let pad = g.add_constant("positions/pad", Weight::scalar(DType::I64, self.config.pad_token as f64));
+            let pad = g.add_constant(
+                "positions/pad",
+                Weight::scalar(DType::I64, self.config.pad_token as f64),
+            );
             let is_pad = g.push("positions/is_pad", Op::Binary(Binary::Equal), &[self.ids, pad]);
             let is_token = g.push("positions/is_token", Op::Unary(Unary::Not), &[is_pad]);
             let one_each = g.push("positions/one_each", Op::Cast { to: DType::I64 }, &[is_token]);
@@ -179,7 +194,13 @@ impl<'a> Builder<'a> {
         self.normalised(&format!("{title}.{}", names.second_norm), sum)
     }
 
-    fn attention(&mut self, title: &str, names: &Names, x: ValueId, mask: ValueId) -> Result<ValueId> {
+    fn attention(
+        &mut self,
+        title: &str,
+        names: &Names,
+        x: ValueId,
+        mask: ValueId,
+    ) -> Result<ValueId> {
         let (hidden, heads) = (self.config.hidden, self.config.heads);
         let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let split = Weight::ints(&[0, 0, whole(heads), whole(hidden / heads)]);
@@ -189,7 +210,11 @@ impl<'a> Builder<'a> {
             let shape = self.graph.add_constant(&format!("{name}/heads"), split.clone());
             let reshape = Op::Reshape { allowzero: false };
             let split = self.graph.push(&format!("{name}/split"), reshape, &[flat, shape]);
-            Ok(self.graph.push(&format!("{name}/ordered"), Op::Transpose { perm: perm.to_vec() }, &[split]))
+            Ok(self.graph.push(
+                &format!("{name}/ordered"),
+                Op::Transpose { perm: perm.to_vec() },
+                &[split],
+            ))
         };
         let query = projected(names.query, [0, 2, 1, 3])?;
         let key = projected(names.key, [0, 2, 3, 1])?;
@@ -204,7 +229,8 @@ impl<'a> Builder<'a> {
         let order = Op::Transpose { perm: vec![0, 2, 1, 3] };
         let mixed = self.graph.push(&at("ordered"), order, &[mixed]);
         let shape = self.graph.add_constant(&at("width"), Weight::ints(&[0, 0, whole(hidden)]));
-        let joined = self.graph.push(&at("joined"), Op::Reshape { allowzero: false }, &[mixed, shape]);
+        let joined =
+            self.graph.push(&at("joined"), Op::Reshape { allowzero: false }, &[mixed, shape]);
         self.linear(&format!("{title}.{}", names.output), joined, hidden, hidden)
     }
 
@@ -226,7 +252,9 @@ impl<'a> Builder<'a> {
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => {
                 Ok(self.graph.push(title, Op::Gelu { tanh: true }, &[x]))
             }
-            other => Err(refuse(&self.graph.subject, format!("the activation `{other}` is not known"))),
+            other => {
+                Err(refuse(&self.graph.subject, format!("the activation `{other}` is not known")))
+            }
         }
     }
 }

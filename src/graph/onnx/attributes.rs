@@ -32,7 +32,9 @@ impl<'a> Attributes<'a> {
     }
 
     fn take(&self, name: &str, kind: i32) -> Result<Option<&'a pb::AttributeProto>, Reason> {
-        let Some(found) = self.node.attribute.iter().find(|a| a.name == name) else { return Ok(None) };
+        let Some(found) = self.node.attribute.iter().find(|a| a.name == name) else {
+            return Ok(None);
+        };
         self.taken.borrow_mut().push(&found.name);
         if !found.ref_attr_name.is_empty() {
             return Err(format!("attribute `{name}` refers to a function's attribute"));
@@ -108,7 +110,8 @@ impl<'a> Attributes<'a> {
 
     pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, Reason> {
         let text = |bytes: &bytes::Bytes| {
-            String::from_utf8(bytes.to_vec()).map_err(|_| format!("attribute `{name}` is not UTF-8"))
+            String::from_utf8(bytes.to_vec())
+                .map_err(|_| format!("attribute `{name}` is not UTF-8"))
         };
         match self.take(name, STRINGS)? {
             None => Ok(Vec::new()),
@@ -118,7 +121,8 @@ impl<'a> Attributes<'a> {
 
     pub(super) fn tensor(&self, name: &str) -> Result<Option<Weight>, Reason> {
         let Some(found) = self.take(name, TENSOR)? else { return Ok(None) };
-        let tensor = found.t.as_ref().ok_or_else(|| format!("attribute `{name}` holds no tensor"))?;
+        let tensor =
+            found.t.as_ref().ok_or_else(|| format!("attribute `{name}` holds no tensor"))?;
         match tensor::weight(tensor, None).map_err(|e| e.message().to_owned())? {
             Some(weight) => Ok(Some(weight)),
             None => Err(format!(

@@ -59,7 +59,8 @@ impl Model {
     /// more go into `<file name>.data` beside the model, one after the other.
     pub(super) fn write_split(&self, path: &Path, above: u64) -> Result<()> {
         let graph = self.proto.graph.as_ref();
-        let total: u64 = graph.iter().flat_map(|g| &g.initializer).map(|t| t.raw_data.len() as u64).sum();
+        let total: u64 =
+            graph.iter().flat_map(|g| &g.initializer).map(|t| t.raw_data.len() as u64).sum();
         let name = path.file_name().and_then(|n| n.to_str()).map(|n| format!("{n}.data"));
         let (true, Some(name)) = (total > above, name) else { return self.write(path) };
         let mut split = self.clone();

@@ -86,7 +86,9 @@ fn opset(graph: &Graph, model: &pb::ModelProto) -> Result<Option<i64>> {
 /// Sizes that the file states where nothing can be inferred: outputs of unknown operators.
 fn declare(graph: &mut Graph, inner: &pb::GraphProto) {
     for info in inner.value_info.iter().chain(&inner.output) {
-        let (Some(id), Some((dtype, dims))) = (graph.find(&info.name), declared(info)) else { continue };
+        let (Some(id), Some((dtype, dims))) = (graph.find(&info.name), declared(info)) else {
+            continue;
+        };
         let value = graph.value_mut(id);
         value.dtype = value.dtype.or(dtype);
         value.dims = match (value.dims.take(), dims) {
@@ -188,7 +190,9 @@ impl Loader<'_> {
         let mut outputs = Vec::with_capacity(proto.output.len());
         for info in &proto.output {
             let Some(id) = self.scope.get(&info.name) else {
-                return Err(self.graph.refuse(format!("output `{}` is given by no node", info.name)));
+                return Err(self
+                    .graph
+                    .refuse(format!("output `{}` is given by no node", info.name)));
             };
             outputs.push(*id);
             self.keep_type(info);
@@ -251,7 +255,8 @@ impl Loader<'_> {
         let mut maker: HashMap<&str, usize> = HashMap::new();
         let fail = |at: usize, message: String| {
             let node = &proto.node[at];
-            let name = if node.name.is_empty() { format!("#{at}") } else { format!("`{}`", node.name) };
+            let name =
+                if node.name.is_empty() { format!("#{at}") } else { format!("`{}`", node.name) };
             Err(self.graph.refuse(format!("node {name} ({}): {message}", node.op_type)))
         };
         for (at, node) in proto.node.iter().enumerate() {

@@ -118,7 +118,10 @@ impl Graph {
         }
         let mut scratch = self.clone();
         let Some((nodes, outputs)) = load::inline(&mut scratch, branch)? else {
-            return Err(self.refuse_node(node, "holds graphs in graphs, which cannot be saved in another opset"));
+            return Err(self.refuse_node(
+                node,
+                "holds graphs in graphs, which cannot be saved in another opset",
+            ));
         };
         let mut proto = pb::GraphProto { name: branch.proto.name.clone(), ..Default::default() };
         let outer = self.values.len();
@@ -131,11 +134,15 @@ impl Graph {
         for value in &scratch.values[outer..] {
             proto.initializer.extend(value.constant.iter().map(|w| tensor::proto(&value.name, w)));
         }
-        proto.output = outputs.into_iter().zip(&branch.proto.output).map(|(id, stated)| {
-            let mut info = stated.clone();
-            info.name.clone_from(&scratch.value(id).name);
-            info
-        }).collect();
+        proto.output = outputs
+            .into_iter()
+            .zip(&branch.proto.output)
+            .map(|(id, stated)| {
+                let mut info = stated.clone();
+                info.name.clone_from(&scratch.value(id).name);
+                info
+            })
+            .collect();
         Ok(proto)
     }
 

@@ -123,8 +123,11 @@ fn external(tensor: &pb::TensorProto, needed: usize, beside: Option<&Beside>) ->
     let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| &e.value);
     let subject = format!("tensor `{}`", tensor.name);
     let Some(beside) = beside else {
-        return Err(Error::input(subject, "keeps its values in a file, which is not looked for here")
-            .remedy("load the model from its own folder"));
+        return Err(Error::input(
+            subject,
+            "keeps its values in a file, which is not looked for here",
+        )
+        .remedy("load the model from its own folder"));
     };
     let location = entry("location").map_or("", String::as_str);
     let bytes = beside.file(location)?;
@@ -141,7 +144,10 @@ fn external(tensor: &pb::TensorProto, needed: usize, beside: Option<&Beside>) ->
     let Some(end) = end else {
         return Err(Error::input(
             &subject,
-            format!("lies at bytes {offset} to {offset}+{length} of `{location}`, which has {}", bytes.len()),
+            format!(
+                "lies at bytes {offset} to {offset}+{length} of `{location}`, which has {}",
+                bytes.len()
+            ),
         )
         .remedy("the file of weights is cut short; export or fetch it again"));
     };
@@ -174,9 +180,14 @@ mod tests {
             ..Default::default()
         };
         let said = weight(&tensor, None).unwrap_err().to_string();
-        assert!(said.contains("tensor `w`: claims f32[30000, 25000], 3.00 GB, and holds 8 B"), "{said}");
+        assert!(
+            said.contains("tensor `w`: claims f32[30000, 25000], 3.00 GB, and holds 8 B"),
+            "{said}"
+        );
         let overflowing = pb::TensorProto { dims: vec![i64::MAX; 3], ..tensor };
-        assert!(weight(&overflowing, None).unwrap_err().to_string().contains("more than a computer"));
+        assert!(
+            weight(&overflowing, None).unwrap_err().to_string().contains("more than a computer")
+        );
     }
 
     #[test]
@@ -185,7 +196,10 @@ mod tests {
         let cases = [
             (pb::TensorProto { float_data: vec![1.0, 2.0], ..tensor(1, vec![2]) }, [1.0, 2.0]),
             (pb::TensorProto { int32_data: vec![-1, 2], ..tensor(3, vec![2]) }, [-1.0, 2.0]),
-            (pb::TensorProto { int32_data: vec![0x3c00, 0x4000], ..tensor(10, vec![2]) }, [1.0, 2.0]),
+            (
+                pb::TensorProto { int32_data: vec![0x3c00, 0x4000], ..tensor(10, vec![2]) },
+                [1.0, 2.0],
+            ),
             (pb::TensorProto { int64_data: vec![-1, 2], ..tensor(7, vec![2]) }, [-1.0, 2.0]),
             (pb::TensorProto { uint64_data: vec![1, 2], ..tensor(12, vec![2]) }, [1.0, 2.0]),
             (pb::TensorProto { double_data: vec![1.0, 2.0], ..tensor(11, vec![2]) }, [1.0, 2.0]),

@@ -85,17 +85,27 @@ family! {
 
 /// What follows a fused operator.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(missing_docs, reason = "the members are ONNX's operators of that name, with their parameters")]
+#[expect(
+    missing_docs,
+    reason = "the members are ONNX's operators of that name, with their parameters"
+)]
 pub enum Activation {
     Relu,
     Sigmoid,
     Tanh,
     HardSwish,
     /// With the error function, or its tanh approximation.
-    Gelu { tanh: bool },
-    LeakyRelu { alpha: f32 },
+    Gelu {
+        tanh: bool,
+    },
+    LeakyRelu {
+        alpha: f32,
+    },
     /// Between constants; ReLU6 is one.
-    Clip { min: f32, max: f32 },
+    Clip {
+        min: f32,
+        max: f32,
+    },
 }
 
 impl fmt::Display for Activation {

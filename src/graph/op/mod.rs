@@ -32,95 +32,219 @@ pub enum Op {
     Unary(Unary),
     Binary(Binary),
     Variadic(Variadic),
-    Elu { alpha: f32 },
-    Celu { alpha: f32 },
-    Selu { alpha: f32, gamma: f32 },
-    LeakyRelu { alpha: f32 },
-    ThresholdedRelu { alpha: f32 },
-    HardSigmoid { alpha: f32, beta: f32 },
-    Gelu { tanh: bool },
+    Elu {
+        alpha: f32,
+    },
+    Celu {
+        alpha: f32,
+    },
+    Selu {
+        alpha: f32,
+        gamma: f32,
+    },
+    LeakyRelu {
+        alpha: f32,
+    },
+    ThresholdedRelu {
+        alpha: f32,
+    },
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
+    Gelu {
+        tanh: bool,
+    },
     /// Inputs: data, and optionally least and largest value.
     Clip,
-    Mod { fmod: bool },
+    Mod {
+        fmod: bool,
+    },
     Where,
-    Cast { to: DType },
+    Cast {
+        to: DType,
+    },
     CastLike,
     Identity,
 
     // Shapes and places.
-    Shape { start: i64, end: Option<i64> },
+    Shape {
+        start: i64,
+        end: Option<i64>,
+    },
     Size,
-    Reshape { allowzero: bool },
-    Flatten { axis: i64 },
+    Reshape {
+        allowzero: bool,
+    },
+    Flatten {
+        axis: i64,
+    },
     /// Inputs: data, and optionally axes.
     Squeeze,
     /// Inputs: data, axes.
     Unsqueeze,
     /// An empty list reverses the axes.
-    Transpose { perm: Vec<usize> },
+    Transpose {
+        perm: Vec<usize>,
+    },
     Expand,
     Tile,
-    Concat { axis: i64 },
-    Split { axis: i64, num_outputs: Option<usize> },
+    Concat {
+        axis: i64,
+    },
+    Split {
+        axis: i64,
+        num_outputs: Option<usize>,
+    },
     Slice,
-    Pad { mode: PadMode },
-    Gather { axis: i64 },
-    GatherElements { axis: i64 },
-    GatherND { batch_dims: usize },
-    ScatterElements { axis: i64, reduction: ScatterReduction },
-    ScatterND { reduction: ScatterReduction },
-    ConstantOfShape { value: Weight },
+    Pad {
+        mode: PadMode,
+    },
+    Gather {
+        axis: i64,
+    },
+    GatherElements {
+        axis: i64,
+    },
+    GatherND {
+        batch_dims: usize,
+    },
+    ScatterElements {
+        axis: i64,
+        reduction: ScatterReduction,
+    },
+    ScatterND {
+        reduction: ScatterReduction,
+    },
+    ConstantOfShape {
+        value: Weight,
+    },
     Range,
-    OneHot { axis: i64 },
-    Trilu { upper: bool },
-    CumSum { exclusive: bool, reverse: bool },
+    OneHot {
+        axis: i64,
+    },
+    Trilu {
+        upper: bool,
+    },
+    CumSum {
+        exclusive: bool,
+        reverse: bool,
+    },
     NonZero,
-    TopK { axis: i64, largest: bool, sorted: bool },
-    DepthToSpace { blocksize: usize, column_row_depth: bool },
-    SpaceToDepth { blocksize: usize },
+    TopK {
+        axis: i64,
+        largest: bool,
+        sorted: bool,
+    },
+    DepthToSpace {
+        blocksize: usize,
+        column_row_depth: bool,
+    },
+    SpaceToDepth {
+        blocksize: usize,
+    },
     Resize(Box<ResizeAttributes>),
 
     // Over axes.
-    Reduce { kind: Reduction, keepdims: bool, noop_with_empty_axes: bool },
-    ArgMax { axis: i64, keepdims: bool, select_last_index: bool },
-    ArgMin { axis: i64, keepdims: bool, select_last_index: bool },
-    Softmax { axis: i64 },
-    LogSoftmax { axis: i64 },
+    Reduce {
+        kind: Reduction,
+        keepdims: bool,
+        noop_with_empty_axes: bool,
+    },
+    ArgMax {
+        axis: i64,
+        keepdims: bool,
+        select_last_index: bool,
+    },
+    ArgMin {
+        axis: i64,
+        keepdims: bool,
+        select_last_index: bool,
+    },
+    Softmax {
+        axis: i64,
+    },
+    LogSoftmax {
+        axis: i64,
+    },
 
     // Products.
     MatMul,
-    Gemm { alpha: f32, beta: f32, trans_a: bool, trans_b: bool, activation: Option<Activation> },
+    Gemm {
+        alpha: f32,
+        beta: f32,
+        trans_a: bool,
+        trans_b: bool,
+        activation: Option<Activation>,
+    },
     /// Ours, made by a pass: `activation(x · w + bias)` with inputs x, w and optionally bias, a
     /// vector along the last axis. Saved as `MatMul`, `Add` and the activation.
-    Linear { activation: Option<Activation> },
-    Einsum { equation: String },
-    Conv { conv: ConvAttributes, activation: Option<Activation> },
+    Linear {
+        activation: Option<Activation>,
+    },
+    Einsum {
+        equation: String,
+    },
+    Conv {
+        conv: ConvAttributes,
+        activation: Option<Activation>,
+    },
     ConvTranspose(Box<ConvTransposeAttributes>),
-    MaxPool { pool: PoolAttributes, storage_order: i64 },
-    AveragePool { pool: PoolAttributes, count_include_pad: bool },
+    MaxPool {
+        pool: PoolAttributes,
+        storage_order: i64,
+    },
+    AveragePool {
+        pool: PoolAttributes,
+        count_include_pad: bool,
+    },
     GlobalAveragePool,
     GlobalMaxPool,
 
     // Normalisation.
     /// For inference: inputs x, scale, bias, mean and variance, one output.
-    BatchNormalization { epsilon: f32 },
-    InstanceNormalization { epsilon: f32 },
+    BatchNormalization {
+        epsilon: f32,
+    },
+    InstanceNormalization {
+        epsilon: f32,
+    },
     /// Output 1 and 2, mean and inverse deviation, are rarely asked for.
-    LayerNormalization { axis: i64, epsilon: f32 },
-    RMSNormalization { axis: i64, epsilon: f32 },
-    GroupNormalization { num_groups: usize, epsilon: f32 },
+    LayerNormalization {
+        axis: i64,
+        epsilon: f32,
+    },
+    RMSNormalization {
+        axis: i64,
+        epsilon: f32,
+    },
+    GroupNormalization {
+        num_groups: usize,
+        epsilon: f32,
+    },
     LRN(LrnAttributes),
-    LpNormalization { axis: i64, p: i64 },
+    LpNormalization {
+        axis: i64,
+        p: i64,
+    },
 
     /// Softmax(scale · q·kᵀ + mask) · v: inputs q `[b, h, s, d]`, k `[b, h, t, d]`, v `[b, h, t, e]`
     /// and optionally a mask that is broadcast to `[b, h, s, t]`. Saved in its parts.
-    Attention { scale: f32 },
+    Attention {
+        scale: f32,
+    },
     LSTM(Box<Recurrent>),
-    GRU { recurrent: Box<Recurrent>, linear_before_reset: bool },
+    GRU {
+        recurrent: Box<Recurrent>,
+        linear_before_reset: bool,
+    },
 
     // Quantised.
     QuantizeLinear(QuantizeAttributes),
-    DequantizeLinear { axis: i64, block_size: usize },
+    DequantizeLinear {
+        axis: i64,
+        block_size: usize,
+    },
     DynamicQuantizeLinear,
     MatMulInteger,
     ConvInteger(ConvAttributes),
@@ -130,7 +254,10 @@ pub enum Op {
     MatMulNBits(NBits),
 
     /// One of two graphs; folded by a pass when the condition is constant.
-    If { then_branch: Box<Branch>, else_branch: Box<Branch> },
+    If {
+        then_branch: Box<Branch>,
+        else_branch: Box<Branch>,
+    },
     /// What is not known: kept as it is, reported by name.
     Unsupported(Box<RawNode>),
 }

@@ -94,9 +94,11 @@ fn is_mask(graph: &Graph, mask: ValueId, scores: ValueId) -> bool {
         return false;
     };
     mask.len() <= scores.len()
-        && mask.iter().rev().zip(scores.iter().rev()).all(|(m, s)| {
-            *m == Dim::Fixed(1) || m == s && *m != Dim::Unknown
-        })
+        && mask
+            .iter()
+            .rev()
+            .zip(scores.iter().rev())
+            .all(|(m, s)| *m == Dim::Fixed(1) || m == s && *m != Dim::Unknown)
 }
 
 /// Puts the operator in the place of the last product; its new index.

@@ -23,7 +23,10 @@ pub(super) fn apply(graph: &mut Graph) -> usize {
 
 /// The sum after a product, its inputs as a `Linear`, and the bias's length where it must be
 /// flattened.
-fn matched(graph: &Graph, at: usize) -> Option<(usize, Vec<Option<crate::graph::ValueId>>, Option<usize>)> {
+fn matched(
+    graph: &Graph,
+    at: usize,
+) -> Option<(usize, Vec<Option<crate::graph::ValueId>>, Option<usize>)> {
     let node: &Node = &graph.nodes[at];
     let product = node.output(0).filter(|_| node.op == Op::MatMul)?;
     let is_matrix = graph.dims(node.input(1)).is_some_and(|d| d.len() == 2);

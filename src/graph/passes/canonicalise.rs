@@ -20,9 +20,7 @@ pub(super) fn apply(graph: &mut Graph) -> usize {
 
 /// The node said in the usual way; `None` when it is.
 fn simpler(graph: &Graph, node: &Node) -> Option<Node> {
-    let with = |op: Op, inputs: Vec<Option<ValueId>>| {
-        Some(Node { op, inputs, ..node.clone() })
-    };
+    let with = |op: Op, inputs: Vec<Option<ValueId>>| Some(Node { op, inputs, ..node.clone() });
     let identity = || with(Op::Identity, vec![node.input(0)]);
     if node.op != Op::Identity && does_nothing(graph, node) {
         return identity();
@@ -57,7 +55,8 @@ fn simpler(graph: &Graph, node: &Node) -> Option<Node> {
                 if perm.is_empty() { (0..rank).rev().collect() } else { perm.to_vec() }
             };
             let (first, second) = (full(first), full(perm));
-            let both = second.iter().map(|axis| first.get(*axis).copied()).collect::<Option<_>>()?;
+            let both =
+                second.iter().map(|axis| first.get(*axis).copied()).collect::<Option<_>>()?;
             with(Op::Transpose { perm: both }, vec![inner.input(0)])
         }
         Op::Reshape { .. } => {
@@ -88,15 +87,22 @@ fn does_nothing(graph: &Graph, node: &Node) -> bool {
         Op::Transpose { perm } => {
             !perm.is_empty() && perm.iter().enumerate().all(|(at, axis)| at == *axis)
         }
-        Op::Reshape { .. } | Op::Flatten { .. } | Op::Squeeze | Op::Unsqueeze | Op::Expand | Op::Tile => {
-            same_dims(graph, input, output)
-        }
+        Op::Reshape { .. }
+        | Op::Flatten { .. }
+        | Op::Squeeze
+        | Op::Unsqueeze
+        | Op::Expand
+        | Op::Tile => same_dims(graph, input, output),
         // Steps of −1 keep the size and turn the order round.
         Op::Slice => {
-            let steps = if node.input(4).is_some() { graph.ints(node.input(4)) } else { Some(vec![]) };
-            same_dims(graph, input, output) && steps.is_some_and(|s| s.iter().all(|step| *step == 1))
+            let steps =
+                if node.input(4).is_some() { graph.ints(node.input(4)) } else { Some(vec![]) };
+            same_dims(graph, input, output)
+                && steps.is_some_and(|s| s.iter().all(|step| *step == 1))
         }
-        Op::Pad { .. } => graph.ints(node.input(1)).is_some_and(|pads| pads.iter().all(|p| *p == 0)),
+        Op::Pad { .. } => {
+            graph.ints(node.input(1)).is_some_and(|pads| pads.iter().all(|p| *p == 0))
+        }
         _ => false,
     }
 }
@@ -121,7 +127,9 @@ fn unexpanded(graph: &Graph, node: &Node) -> Option<Node> {
     let mut inputs = node.inputs.clone();
     let mut changed = false;
     for at in 0..inputs.len() {
-        let Some(inner) = maker(graph, inputs[at]?).filter(|n| n.op == Op::Expand) else { continue };
+        let Some(inner) = maker(graph, inputs[at]?).filter(|n| n.op == Op::Expand) else {
+            continue;
+        };
         let mut without = inputs.clone();
         without[at] = inner.input(0);
         let dims: Option<Vec<&[Dim]>> = without.iter().map(|id| graph.dims(*id)).collect();
@@ -140,7 +148,8 @@ fn without_identities(graph: &mut Graph) -> usize {
         if graph.nodes[at].op != Op::Identity {
             continue;
         }
-        let (Some(input), Some(output)) = (graph.nodes[at].input(0), graph.nodes[at].output(0)) else {
+        let (Some(input), Some(output)) = (graph.nodes[at].input(0), graph.nodes[at].output(0))
+        else {
             continue;
         };
         let uses = Uses::of(graph);
@@ -152,7 +161,9 @@ fn without_identities(graph: &mut Graph) -> usize {
             continue;
         }
         // The output's name is known outside: whoever makes the input makes it instead.
-        let Some(made_by) = uses.producer(input).filter(|_| !uses.is_pinned(input)) else { continue };
+        let Some(made_by) = uses.producer(input).filter(|_| !uses.is_pinned(input)) else {
+            continue;
+        };
         for slot in graph.nodes[made_by].outputs.iter_mut().filter(|slot| **slot == Some(input)) {
             *slot = Some(output);
         }

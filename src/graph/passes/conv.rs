@@ -43,9 +43,10 @@ fn matched(graph: &Graph, at: usize) -> Option<(usize, Weight, Weight)> {
         return None;
     }
     let weights = weight.to_f64();
-    let scaled = weights.chunks(row).zip(&scale).flat_map(|(row, s)| {
-        row.iter().map(move |w| w * s).collect::<Vec<f64>>()
-    });
+    let scaled = weights
+        .chunks(row)
+        .zip(&scale)
+        .flat_map(|(row, s)| row.iter().map(move |w| w * s).collect::<Vec<f64>>());
     let scaled = Numbers::Floats(scaled.collect());
     let shifted = bias.iter().zip(&scale).zip(&shift).map(|((b, s), t)| b * s + t);
     let shifted = Numbers::Floats(shifted.collect());
@@ -67,7 +68,10 @@ fn affine(
     match &node.op {
         Op::BatchNormalization { epsilon } if node.input(0) == Some(x) => {
             let vector = |index: usize| {
-                graph.constant(node.input(index)).map(Weight::to_f64).filter(|v| v.len() == channels)
+                graph
+                    .constant(node.input(index))
+                    .map(Weight::to_f64)
+                    .filter(|v| v.len() == channels)
             };
             let (gamma, beta, mean, variance) = (vector(1)?, vector(2)?, vector(3)?, vector(4)?);
             let epsilon = f64::from(*epsilon);

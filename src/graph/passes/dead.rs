@@ -30,11 +30,5 @@ pub(super) fn apply(graph: &mut Graph) -> usize {
 /// Whether fewer outputs mean the same: not where their number says how to split.
 fn can_shrink(op: &crate::graph::Op) -> bool {
     use crate::graph::Op;
-    matches!(
-        op,
-        Op::MaxPool { .. }
-            | Op::LayerNormalization { .. }
-            | Op::LSTM(_)
-            | Op::GRU { .. }
-    )
+    matches!(op, Op::MaxPool { .. } | Op::LayerNormalization { .. } | Op::LSTM(_) | Op::GRU { .. })
 }

@@ -73,11 +73,7 @@ fn gated(view: &View<'_>, id: ValueId) -> Option<(ValueId, bool)> {
                 factors.collect(view, cube, &[x], 3);
                 factors.values == [x, x, x] && is_about(factors.constant, 0.044_715)
             };
-            if cubed(a, b) {
-                Some((a, true))
-            } else {
-                cubed(b, a).then_some((b, true))
-            }
+            if cubed(a, b) { Some((a, true)) } else { cubed(b, a).then_some((b, true)) }
         }
         _ => None,
     }

@@ -39,6 +39,7 @@ pub(super) fn recurrent(
     } else {
         (vec![steps, &directions, batch, &width], vec![&directions, batch, &width])
     };
-    let fact = |dims: &[&Dim]| Fact { dtype, dims: Some(dims.iter().map(|d| (*d).clone()).collect()) };
+    let fact =
+        |dims: &[&Dim]| Fact { dtype, dims: Some(dims.iter().map(|d| (*d).clone()).collect()) };
     Ok(std::iter::once(fact(&all)).chain((1..states).map(|_| fact(&last))).collect())
 }

@@ -47,11 +47,15 @@ pub(super) fn einsum(c: &Context<'_>, equation: &str) -> Result<Vec<Fact>, Strin
         let extra = extra.filter(|n| *n == 0 || ellipsis.is_some());
         let extra = extra.ok_or_else(|| format!("`{term}` does not name {} axes", dims.len()))?;
         let start = ellipsis.unwrap_or(letters.len());
-        hidden = broadcast(&[Some(&hidden), Some(&dims[start..start + extra])])?.unwrap_or_default();
+        hidden =
+            broadcast(&[Some(&hidden), Some(&dims[start..start + extra])])?.unwrap_or_default();
         let named = dims[..start].iter().chain(&dims[start + extra..]);
         for (letter, dim) in letters.iter().zip(named) {
             let known = sizes.get(letter).cloned();
-            let size = broadcast(&[Some(&[known.unwrap_or(Dim::Fixed(1))]), Some(std::slice::from_ref(dim))])?;
+            let size = broadcast(&[
+                Some(&[known.unwrap_or(Dim::Fixed(1))]),
+                Some(std::slice::from_ref(dim)),
+            ])?;
             sizes.insert(*letter, size.and_then(|s| s.first().cloned()).unwrap_or(Dim::Unknown));
         }
     }
@@ -84,7 +88,8 @@ pub(in crate::graph) fn elements(equation: &str, sizes: &[Vec<usize>]) -> u64 {
         let Ok((letters, ellipsis)) = axes(term) else { return 0 };
         let extra = sizes.len().saturating_sub(letters.len());
         let start = ellipsis.unwrap_or(letters.len()).min(sizes.len());
-        let product = |sizes: &[usize]| sizes.iter().fold(1_u64, |n, d| n.saturating_mul(*d as u64));
+        let product =
+            |sizes: &[usize]| sizes.iter().fold(1_u64, |n, d| n.saturating_mul(*d as u64));
         hidden = hidden.max(product(&sizes[start..(start + extra).min(sizes.len())]));
         let named = sizes[..start].iter().chain(sizes.iter().skip(start + extra));
         for (letter, size) in letters.iter().zip(named) {

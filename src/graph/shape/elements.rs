@@ -1,10 +1,10 @@
 //! Small whole-number tensors, element by element: what shapes are computed with.
 
 use super::context::Context;
+use crate::graph::Op;
 use crate::graph::dim::Dim;
 use crate::graph::ir::{Graph, ValueId};
 use crate::graph::op::{Binary, Reduction, Unary, Variadic};
-use crate::graph::Op;
 use crate::variant::DType;
 
 /// Tensors with more elements are data, and no shapes.
@@ -56,7 +56,9 @@ impl Graph {
         let value = self.value(id);
         if let Some(weight) = &value.constant {
             let small = !weight.dtype().is_float() && weight.len() <= MOST;
-            return Some(weight.to_i64().filter(|_| small)?.into_iter().map(Element::Int).collect());
+            return Some(
+                weight.to_i64().filter(|_| small)?.into_iter().map(Element::Int).collect(),
+            );
         }
         value.elements.clone()
     }
@@ -93,7 +95,9 @@ fn one(c: &Context<'_>, count: usize) -> Option<Vec<Element>> {
             let n = dims.iter().try_fold(1_usize, |n, d| n.checked_mul(*d))?;
             Some(vec![Element::Int(i64::try_from(n).ok()?)])
         }
-        Op::Identity | Op::Reshape { .. } | Op::Flatten { .. } | Op::Squeeze | Op::Unsqueeze => input(0),
+        Op::Identity | Op::Reshape { .. } | Op::Flatten { .. } | Op::Squeeze | Op::Unsqueeze => {
+            input(0)
+        }
         // A bool that was a number is not that number any more.
         Op::Cast { to } if *to != DType::Bool => input(0),
         Op::Gather { .. } if c.dims(0).ok()??.len() == 1 => {
@@ -116,9 +120,7 @@ fn one(c: &Context<'_>, count: usize) -> Option<Vec<Element>> {
                 .collect();
             Some(parts?.concat())
         }
-        Op::Unary(Unary::Neg) => {
-            map(input(0)?, |n| n.checked_neg())
-        }
+        Op::Unary(Unary::Neg) => map(input(0)?, |n| n.checked_neg()),
         Op::Unary(Unary::Not) => map(input(0)?, |n| Some(i64::from(n == 0))),
         Op::Binary(kind) => pairs(input(0)?, input(1)?, |a, b| binary(*kind, a, b)),
         Op::Mod { fmod: false } => pairs(input(0)?, input(1)?, |a, b| match (a, b) {
@@ -208,7 +210,8 @@ fn pairs(
 }
 
 fn binary(kind: Binary, a: &Element, b: &Element) -> Element {
-    let truth = |known: Option<bool>| known.map_or(Element::Unknown, |b| Element::Int(i64::from(b)));
+    let truth =
+        |known: Option<bool>| known.map_or(Element::Unknown, |b| Element::Int(i64::from(b)));
     let number = |known: Option<i64>| known.map_or(Element::Unknown, Element::Int);
     if let (Some(x), Some(y)) = (a.int(), b.int()) {
         return match kind {

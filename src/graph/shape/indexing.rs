@@ -35,7 +35,9 @@ impl Cut {
         };
         let span = if self.step > 0 { to - from } else { from - to };
         let step = i64::try_from(self.step.unsigned_abs()).ok()?;
-        usize::try_from(span.max(0)).ok().map(|span| span.div_ceil(usize::try_from(step).unwrap_or(1)))
+        usize::try_from(span.max(0))
+            .ok()
+            .map(|span| span.div_ceil(usize::try_from(step).unwrap_or(1)))
     }
 
     /// Whether it picks everything, whatever the size.
@@ -53,11 +55,7 @@ fn clamp(place: i64, n: i64, low: i64, high: i64) -> i64 {
 /// The cut along `axis`, where it is known; `Some(None)` where the axis is not cut.
 fn cut(c: &Context<'_>, axis: usize, rank: usize) -> Option<Option<Cut>> {
     let starts = c.ints(1);
-    let axes = if c.has(3) {
-        c.ints(3)?
-    } else {
-        (0..i64::try_from(c.length(1)?).ok()?).collect()
-    };
+    let axes = if c.has(3) { c.ints(3)? } else { (0..i64::try_from(c.length(1)?).ok()?).collect() };
     let Some(at) = axes.iter().position(|a| axis_of(*a, rank) == Ok(axis)) else {
         return Some(None);
     };
@@ -124,7 +122,11 @@ pub(super) fn range(c: &Context<'_>) -> Result<Vec<Fact>, String> {
         };
         if let (Some(start), Some(limit), Some(step)) = (number(0), number(1), number(2)) {
             let count = ((limit - start) / step).ceil().max(0.0);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, ≥ 0")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "whole, ≥ 0"
+            )]
             return (count < 2e15).then_some(Dim::Fixed(count as usize));
         }
         // From 0 in steps of 1: as many as the limit says.

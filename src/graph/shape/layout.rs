@@ -1,7 +1,7 @@
 //! Shapes of operators that rearrange, pad, join and reduce.
 
-use super::context::{Context, Fact, axis_of, broadcast, same};
 use super::Element;
+use super::context::{Context, Fact, axis_of, broadcast, same};
 use crate::graph::Weight;
 use crate::graph::dim::{self, Dim};
 use crate::graph::op::ResizeAttributes;
@@ -54,7 +54,8 @@ fn product(dims: &[Dim]) -> Option<(usize, Vec<&str>)> {
 
 /// What is left of `whole` when it is divided by `part`.
 fn quotient(whole: &[Dim], part: &[Dim]) -> Result<Dim, String> {
-    let (Some((whole_n, mut names)), Some((part_n, part_names))) = (product(whole), product(part)) else {
+    let (Some((whole_n, mut names)), Some((part_n, part_names))) = (product(whole), product(part))
+    else {
         return Ok(Dim::Unknown);
     };
     for name in &part_names {
@@ -88,9 +89,10 @@ pub(super) fn reshape(c: &Context<'_>, allowzero: bool) -> Facts {
                 Dim::Fixed(1)
             }
             Element::Int(0) if !allowzero => match input {
-                Some(input) => {
-                    input.get(at).cloned().ok_or_else(|| format!("copies axis {at}, which is not there"))?
-                }
+                Some(input) => input
+                    .get(at)
+                    .cloned()
+                    .ok_or_else(|| format!("copies axis {at}, which is not there"))?,
                 None => Dim::Unknown,
             },
             other => other.dim().ok_or("its shape holds a negative size, or −1 twice")?,
@@ -153,9 +155,7 @@ pub(super) fn unsqueeze(c: &Context<'_>) -> Facts {
         return Err(format!("axes {axes:?} name one twice"));
     }
     let mut old = dims.iter().cloned();
-    let dims = (0..rank).map(|at| {
-        if new.contains(&at) { Some(Dim::Fixed(1)) } else { old.next() }
-    });
+    let dims = (0..rank).map(|at| if new.contains(&at) { Some(Dim::Fixed(1)) } else { old.next() });
     one(dtype, dims.collect())
 }
 
@@ -220,7 +220,9 @@ pub(super) fn concat(c: &Context<'_>, axis: i64) -> Facts {
     let dtype = c.dtype(0)?;
     let parts: Result<Vec<_>, _> = (0..c.node.inputs.len()).map(|at| c.dims(at)).collect();
     let parts = parts?;
-    let Some(rank) = parts.iter().flatten().next().map(|d| d.len()) else { return one(dtype, None) };
+    let Some(rank) = parts.iter().flatten().next().map(|d| d.len()) else {
+        return one(dtype, None);
+    };
     let axis = axis_of(axis, rank)?;
     let mut dims: Option<Vec<Dim>> = None;
     for part in &parts {
@@ -335,7 +337,11 @@ pub(super) fn resize(c: &Context<'_>, attributes: &ResizeAttributes) -> Facts {
             }
             (Some(scales), None, size) => match (scales.get(at), size) {
                 (Some(scale), size) if (scale - 1.0).abs() < f64::EPSILON => size.clone(),
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, ≥ 0")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "whole, ≥ 0"
+                )]
                 (Some(scale), Dim::Fixed(n)) => {
                     // Scales are floats, and the product is one.
                     Dim::Fixed((*n as f32 * *scale as f32).floor().max(0.0) as usize)
@@ -351,7 +357,8 @@ pub(super) fn resize(c: &Context<'_>, attributes: &ResizeAttributes) -> Facts {
 pub(super) fn depth_to_space(c: &Context<'_>, block: usize) -> Facts {
     let dtype = c.dtype(0)?;
     let Some([n, channels, h, w]) = c.dims(0)? else { return of_rank(dtype, Some(4)) };
-    let times = |d: &Dim| d.fixed().and_then(|d| d.checked_mul(block)).map_or(Dim::Unknown, Dim::Fixed);
+    let times =
+        |d: &Dim| d.fixed().and_then(|d| d.checked_mul(block)).map_or(Dim::Unknown, Dim::Fixed);
     let channels = match channels.fixed() {
         Some(channels) if channels % (block * block) != 0 => {
             return Err(format!("{channels} channels are no multiple of {block}²"));

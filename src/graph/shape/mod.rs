@@ -17,8 +17,8 @@ mod window;
 pub use elements::Element;
 
 pub(super) use self::context::axis_of;
-pub(super) use self::einsum::elements as einsum_elements;
 use self::context::{Context, Fact, broadcast};
+pub(super) use self::einsum::elements as einsum_elements;
 use super::ir::{Graph, Node};
 use super::{Op, dim};
 use crate::error::Result;
@@ -47,7 +47,8 @@ pub(super) fn infer_node(graph: &mut Graph, node: &Node) -> Result<()> {
             old.len() != new.len() || old.iter().zip(new).any(|(a, b)| a.contradicts(b))
         });
         if clash {
-            let (old, new) = (value.dims.clone().unwrap_or_default(), fact.dims.unwrap_or_default());
+            let (old, new) =
+                (value.dims.clone().unwrap_or_default(), fact.dims.unwrap_or_default());
             let message = format!(
                 "gives `{}` of shape {}, which was {} before",
                 value.name,
@@ -59,7 +60,9 @@ pub(super) fn infer_node(graph: &mut Graph, node: &Node) -> Result<()> {
         let value = graph.value_mut(id);
         value.dtype = fact.dtype.or(value.dtype);
         value.dims = match (fact.dims, value.dims.take()) {
-            (Some(new), Some(old)) => Some(new.iter().zip(&old).map(|(a, b)| a.or_better(b)).collect()),
+            (Some(new), Some(old)) => {
+                Some(new.iter().zip(&old).map(|(a, b)| a.or_better(b)).collect())
+            }
             (new, old) => new.or(old),
         };
     }

@@ -10,10 +10,10 @@ pub(super) fn matmul(c: &Context<'_>, a: usize, b: usize) -> Result<Option<Vec<D
         return Err("a factor has no axes".to_owned());
     }
     let rows = |dims: &[Dim]| (dims.len() > 1).then(|| dims[dims.len() - 2].clone());
-    let inner = |dims: &[Dim]| if dims.len() > 1 { dims[dims.len() - 2].clone() } else { dims[0].clone() };
-    same(&a[a.len() - 1], &inner(b), "the axis that is summed over").map_err(|reason| {
-        format!("{reason}, in {} · {}", dim::show(a), dim::show(b))
-    })?;
+    let inner =
+        |dims: &[Dim]| if dims.len() > 1 { dims[dims.len() - 2].clone() } else { dims[0].clone() };
+    same(&a[a.len() - 1], &inner(b), "the axis that is summed over")
+        .map_err(|reason| format!("{reason}, in {} · {}", dim::show(a), dim::show(b)))?;
     let batch = |dims: &[Dim]| dims[..dims.len().saturating_sub(2)].to_vec();
     let mut dims = broadcast(&[Some(&batch(a)), Some(&batch(b))])?.unwrap_or_default();
     dims.extend(rows(a));

@@ -5,7 +5,10 @@ use crate::graph::dim::Dim;
 use crate::graph::op::{NBits, QuantizeAttributes};
 use crate::variant::DType;
 
-pub(super) fn quantize(c: &Context<'_>, attributes: &QuantizeAttributes) -> Result<Vec<Fact>, String> {
+pub(super) fn quantize(
+    c: &Context<'_>,
+    attributes: &QuantizeAttributes,
+) -> Result<Vec<Fact>, String> {
     // The zero point's type is the output's; one of a type that is not known stays unknown.
     let dtype = match (attributes.output_dtype, c.has(2)) {
         (Some(dtype), _) => Some(dtype),

@@ -10,7 +10,14 @@ fn entry(list: &[usize], at: usize, default: usize) -> usize {
 }
 
 /// Places of a window along one axis of `size`.
-fn places(window: &Window, at: usize, size: usize, kernel: usize, ceil: bool, axes: usize) -> Result<usize, String> {
+fn places(
+    window: &Window,
+    at: usize,
+    size: usize,
+    kernel: usize,
+    ceil: bool,
+    axes: usize,
+) -> Result<usize, String> {
     let stride = entry(&window.strides, at, 1);
     let reach = entry(&window.dilations, at, 1)
         .checked_mul(kernel.saturating_sub(1))
@@ -21,7 +28,8 @@ fn places(window: &Window, at: usize, size: usize, kernel: usize, ceil: bool, ax
         Pads::Valid => (0, 0),
         Pads::Explicit(pads) => (entry(pads, at, 0), entry(pads, at + axes, 0)),
     };
-    let padded = size.checked_add(begin).and_then(|n| n.checked_add(end)).ok_or("it pads too much")?;
+    let padded =
+        size.checked_add(begin).and_then(|n| n.checked_add(end)).ok_or("it pads too much")?;
     let Some(room) = padded.checked_sub(reach) else {
         return Err(format!("a window of {reach} does not fit {padded}"));
     };
@@ -33,7 +41,12 @@ fn places(window: &Window, at: usize, size: usize, kernel: usize, ceil: bool, ax
     Ok(if (count - 1) * stride >= size + begin { count - 1 } else { count })
 }
 
-fn slide(window: &Window, spatial: &[Dim], kernel: &[Option<usize>], ceil: bool) -> Result<Vec<Dim>, String> {
+fn slide(
+    window: &Window,
+    spatial: &[Dim],
+    kernel: &[Option<usize>],
+    ceil: bool,
+) -> Result<Vec<Dim>, String> {
     let axes = spatial.len();
     let along = |(at, size): (usize, &Dim)| match (size, kernel.get(at).copied().flatten()) {
         (Dim::Fixed(size), Some(kernel)) => {
@@ -64,7 +77,10 @@ pub(super) fn conv(
     Ok(Some([vec![x[0].clone(), w[0].clone()], spatial].concat()))
 }
 
-pub(super) fn pool(c: &Context<'_>, attributes: &PoolAttributes) -> Result<Option<Vec<Dim>>, String> {
+pub(super) fn pool(
+    c: &Context<'_>,
+    attributes: &PoolAttributes,
+) -> Result<Option<Vec<Dim>>, String> {
     let Some(x) = c.dims(0)? else { return Ok(None) };
     let kernel = &attributes.window.kernel_shape;
     if x.len() != kernel.len() + 2 {

@@ -44,9 +44,10 @@ pub(super) fn read(node: &mut Lower<'_>, name: &str) -> Result<Option<Op>, Reaso
         "Range" => Op::Range,
         "OneHot" => Op::OneHot { axis: a.int_or("axis", -1)? },
         "Trilu" => Op::Trilu { upper: a.flag("upper", true)? },
-        "CumSum" => {
-            Op::CumSum { exclusive: a.flag("exclusive", false)?, reverse: a.flag("reverse", false)? }
-        }
+        "CumSum" => Op::CumSum {
+            exclusive: a.flag("exclusive", false)?,
+            reverse: a.flag("reverse", false)?,
+        },
         "NonZero" => Op::NonZero,
         "TopK" => top_k(node)?,
         "DepthToSpace" => Op::DepthToSpace {
@@ -142,7 +143,8 @@ fn resize(node: &mut Lower<'_>) -> Result<Op, Reason> {
     let nearest = if old { "floor" } else { "round_prefer_floor" };
     let attributes = ResizeAttributes {
         mode: a.text_or("mode", "nearest")?,
-        coordinate_transformation_mode: a.text_or("coordinate_transformation_mode", transformation)?,
+        coordinate_transformation_mode: a
+            .text_or("coordinate_transformation_mode", transformation)?,
         nearest_mode: a.text_or("nearest_mode", nearest)?,
         cubic_coeff_a: a.float_or("cubic_coeff_a", -0.75)?,
         exclude_outside: a.flag("exclude_outside", false)?,

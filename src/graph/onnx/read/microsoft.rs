@@ -13,7 +13,8 @@ pub(super) fn read(node: &mut Lower<'_>) -> Result<Op, Reason> {
             }
             let a = &node.attributes;
             let (k, n, bits) = (a.size("K")?, a.size("N")?, a.size_or("bits", 4)?);
-            let (block_size, accuracy_level) = (a.size("block_size")?, a.int_or("accuracy_level", 0)?);
+            let (block_size, accuracy_level) =
+                (a.size("block_size")?, a.int_or("accuracy_level", 0)?);
             if !matches!(bits, 2 | 4 | 8) {
                 return Err(format!("its weights have {bits} bits"));
             }
@@ -44,7 +45,8 @@ fn skip_layer_normalization(node: &mut Lower<'_>) -> Result<Op, Reason> {
         return Err("its statistics are asked for".to_owned());
     }
     let (input, skip, gamma) = (node.input(0)?, node.input(1)?, node.input(2)?);
-    let (beta, bias) = (node.inputs.get(3).copied().flatten(), node.inputs.get(4).copied().flatten());
+    let (beta, bias) =
+        (node.inputs.get(3).copied().flatten(), node.inputs.get(4).copied().flatten());
     let mut sum = node.first("sum", Op::Binary(Binary::Add), &[input, skip]);
     if let Some(bias) = bias {
         sum = node.first("biased", Op::Binary(Binary::Add), &[sum, bias]);

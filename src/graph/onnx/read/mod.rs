@@ -48,7 +48,19 @@ impl<'a> Lower<'a> {
     ) -> Self {
         let attributes = Attributes::of(proto);
         let (before, after) = (Vec::new(), Vec::new());
-        Self { graph, proto, attributes, opset, since: 0, name, inputs, outputs, captures, before, after }
+        Self {
+            graph,
+            proto,
+            attributes,
+            opset,
+            since: 0,
+            name,
+            inputs,
+            outputs,
+            captures,
+            before,
+            after,
+        }
     }
 
     /// The nodes that stand for it; none for a constant.
@@ -95,7 +107,9 @@ impl<'a> Lower<'a> {
         let name = self.proto.op_type.as_str();
         self.since = match definition(name, opset) {
             Definition::Since(since) => since,
-            Definition::Withdrawn(since) => return Err(format!("it was withdrawn in opset {since}")),
+            Definition::Withdrawn(since) => {
+                return Err(format!("it was withdrawn in opset {since}"));
+            }
             Definition::Unknown => return Err(format!("opset {opset} has no such operator")),
         };
         match name {

@@ -1,8 +1,8 @@
 //! Normalisation, attention and recurrent networks.
 
 use super::{Lower, Reason};
-use crate::graph::op::{Direction, LrnAttributes, Recurrent};
 use crate::graph::Op;
+use crate::graph::op::{Direction, LrnAttributes, Recurrent};
 
 pub(super) fn read(node: &mut Lower<'_>, name: &str) -> Result<Option<Op>, Reason> {
     let a = &node.attributes;
@@ -48,7 +48,9 @@ pub(super) fn read(node: &mut Lower<'_>, name: &str) -> Result<Option<Op>, Reaso
             bias: a.float_or("bias", 1.0)?,
             size: a.size("size")?,
         }),
-        "LpNormalization" => Op::LpNormalization { axis: a.int_or("axis", -1)?, p: a.int_or("p", 2)? },
+        "LpNormalization" => {
+            Op::LpNormalization { axis: a.int_or("axis", -1)?, p: a.int_or("p", 2)? }
+        }
         "Attention" => attention(node)?,
         "LSTM" => {
             if a.flag("input_forget", false)? {
@@ -72,11 +74,13 @@ fn attention(node: &mut Lower<'_>) -> Result<Op, Reason> {
         return Err("it is causal, or caps its scores".to_owned());
     }
     let query = node.input(0)?;
-    let rank = |index: usize| node.graph.dims(node.inputs.get(index).copied().flatten()).map(<[_]>::len);
+    let rank =
+        |index: usize| node.graph.dims(node.inputs.get(index).copied().flatten()).map(<[_]>::len);
     if (0..3).any(|index| rank(index) != Some(4)) {
         return Err("heads are not an axis of their own".to_owned());
     }
-    let heads = |at: usize| node.graph.dims(node.inputs.get(at).copied().flatten()).map(|d| d[1].clone());
+    let heads =
+        |at: usize| node.graph.dims(node.inputs.get(at).copied().flatten()).map(|d| d[1].clone());
     if heads(0) != heads(1) {
         return Err("queries and keys differ in heads".to_owned());
     }

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use crate::graph::Weight;
 use crate::graph::onnx::{pb, tensor};
-use crate::graph::op::{ConvAttributes, Direction, Pads, PoolAttributes, Recurrent, ResizeAttributes, Window};
+use crate::graph::op::{
+    ConvAttributes, Direction, Pads, PoolAttributes, Recurrent, ResizeAttributes, Window,
+};
 
 /// Attributes under construction. Empty lists are left out: that is their default.
 #[derive(Clone, Default)]
@@ -126,11 +128,14 @@ pub(super) fn pool(pool: &PoolAttributes) -> Fields {
 pub(super) fn recurrent(recurrent: &Recurrent) -> Fields {
     let f = Fields::default()
         .size("hidden_size", recurrent.hidden_size)
-        .text("direction", match recurrent.direction {
-            Direction::Forward => "forward",
-            Direction::Reverse => "reverse",
-            Direction::Bidirectional => "bidirectional",
-        })
+        .text(
+            "direction",
+            match recurrent.direction {
+                Direction::Forward => "forward",
+                Direction::Reverse => "reverse",
+                Direction::Bidirectional => "bidirectional",
+            },
+        )
         .texts("activations", &recurrent.activations)
         .floats("activation_alpha", &recurrent.activation_alpha)
         .floats("activation_beta", &recurrent.activation_beta)

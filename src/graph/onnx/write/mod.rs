@@ -28,9 +28,9 @@ pub(super) fn needs(graph: &Graph, node: &Node) -> i64 {
     };
     match &node.op {
         Op::Gelu { .. } => 20,
-        Op::Gemm { activation: a, .. } | Op::Linear { activation: a } | Op::Conv { activation: a, .. } => {
-            activation(a)
-        }
+        Op::Gemm { activation: a, .. }
+        | Op::Linear { activation: a }
+        | Op::Conv { activation: a, .. } => activation(a),
         Op::RMSNormalization { .. } => 23,
         Op::GroupNormalization { .. } => 21,
         Op::QuantizeLinear(a) if a.block_size > 0 || a.output_dtype.is_some() => 21,
@@ -70,11 +70,17 @@ pub(super) fn write(graph: &Graph, node: &Node) -> Written {
     let inputs: Vec<String> = node.inputs.iter().map(name).collect();
     let outputs: Vec<String> = node.outputs.iter().map(name).collect();
     let dtype = node.input(0).and_then(|id| graph.value(id).dtype).unwrap_or(DType::F32);
-    let mut parts = Parts { title: &node.name, graph, dtype, written: Written { nodes: Vec::new(), constants: Vec::new() } };
+    let mut parts = Parts {
+        title: &node.name,
+        graph,
+        dtype,
+        written: Written { nodes: Vec::new(), constants: Vec::new() },
+    };
     match &node.op {
         Op::Linear { activation } => parts.linear(&inputs, &outputs[0], activation.as_ref()),
         Op::Attention { scale } => parts.attention(&inputs, &outputs[0], *scale),
-        Op::Gemm { activation: Some(activation), .. } | Op::Conv { activation: Some(activation), .. } => {
+        Op::Gemm { activation: Some(activation), .. }
+        | Op::Conv { activation: Some(activation), .. } => {
             let between = parts.name("linear");
             parts.push(plain(&node.op, &node.name, inputs, vec![between.clone()]));
             parts.activation(activation, between, &outputs[0]);
@@ -159,7 +165,8 @@ impl Parts<'_> {
         let scale = self.scalar("scale", scale);
         let mut scores = self.step(&Op::Binary(Binary::Mul), "scaled", vec![scores, scale], None);
         if let Some(mask) = inputs.get(3).filter(|m| !m.is_empty()) {
-            scores = self.step(&Op::Binary(Binary::Add), "masked", vec![scores, mask.clone()], None);
+            scores =
+                self.step(&Op::Binary(Binary::Add), "masked", vec![scores, mask.clone()], None);
         }
         let shares = self.step(&Op::Softmax { axis: -1 }, "shares", vec![scores], None);
         self.step(&Op::MatMul, "attended", vec![shares, inputs[2].clone()], Some(output));
