@@ -6,7 +6,7 @@ DENY_VERSION := 0.20.2
 ZIGBUILD_VERSION := 0.24.0
 ZIG_VERSION := 0.17.1
 
-.PHONY: help demo test check fmt clippy docs audit bench agreement dist tools clean
+.PHONY: help demo test check fmt clippy docs audit fuzz bench agreement dist tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ audit: $(TOOLS)/bin/cargo-deny
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --locked --version $(DENY_VERSION) --root $(TOOLS)
+
+# As many cases as took ten minutes on two virtual CPUs.
+FUZZ_CASES ?= 1000000
+fuzz: tools ## Try damaged models for some ten minutes, with checked arithmetic
+	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --profile fuzz --locked --test it fuzz:: -- --nocapture
 
 bench: ## Measure the harness's own cost (criterion)
 	$(CARGO) bench --locked --bench overhead

@@ -132,19 +132,17 @@ fn inspect(args: &Inspect, settings: &Settings) -> Result<()> {
         (shown(&graph.inputs), shown(&graph.outputs));
     // What is left free gets the sizes that `run` gives: a batch of one, and 128.
     let mut sizes = args.target.sizes()?;
-    for id in graph.inputs.clone() {
-        let value = graph.value(id);
-        for (axis, dim) in value.dims.iter().flatten().enumerate() {
-            let name = match dim {
-                Dim::Fixed(_) => continue,
-                Dim::Named(name) => name.clone(),
-                Dim::Unknown => format!("{}.{axis}", value.name),
-            };
-            sizes.entry(name).or_insert(if axis == 0 { 1 } else { 128 });
-        }
-    }
-    let free: BTreeMap<String, usize> =
-        graph.free_dims().into_iter().map(|name| (name.clone(), sizes[&name])).collect();
+    let batches: Vec<&Dim> =
+        graph.inputs.iter().filter_map(|id| graph.value(*id).dims.as_ref()?.first()).collect();
+    let is_batch = |name: &str| {
+        name.ends_with(".0") || batches.iter().any(|d| matches!(d, Dim::Named(n) if n == name))
+    };
+    let by_default = |name: String| {
+        let size = if is_batch(&name) { 1 } else { 128 };
+        (name, size)
+    };
+    let free: BTreeMap<String, usize> = graph.free_dims().into_iter().map(by_default).collect();
+    sizes.extend(free.clone());
     graph.bind(&free)?;
     infer(&mut graph)?;
     let (weights_bytes, params) = graph.weights();
@@ -281,7 +279,7 @@ fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -302,7 +300,7 @@ fn coverage(args: &CoverageArgs, settings: &Settings) -> Result<()> {
             let backend: BackendId = text.parse()?;
             check_name(&backend)?;
             let path = args.target.file(settings)?;
-            verify::runner(settings, &[backend.clone()])?.coverage(&path, &backend)?
+            verify::runner(settings, std::slice::from_ref(&backend))?.coverage(&path, &backend)?
         }
     };
     let header = ["domain", "op", "count", "reason"];

@@ -43,7 +43,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// Largest max|a−b| / max|b| that counts as equal
-    #[arg(long, default_value_t = 1e-5)]
+    #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
     tolerance: f64,
     /// Check these passes only, in this order
     #[arg(long, value_delimiter = ',', value_name = "PASS")]

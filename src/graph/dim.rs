@@ -41,12 +41,12 @@ impl Dim {
 }
 
 /// All sizes, where every one is fixed.
-pub fn fixed(dims: &[Dim]) -> Option<Vec<usize>> {
+pub(super) fn fixed(dims: &[Dim]) -> Option<Vec<usize>> {
     dims.iter().map(Dim::fixed).collect()
 }
 
 /// `[batch, 128, ?]`
-pub fn show(dims: &[Dim]) -> String {
+pub(super) fn show(dims: &[Dim]) -> String {
     let dims: Vec<String> = dims.iter().map(Dim::to_string).collect();
     format!("[{}]", dims.join(", "))
 }

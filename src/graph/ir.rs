@@ -6,7 +6,7 @@ use super::dim::{self, Dim};
 use super::onnx::Origin;
 use super::shape::Element;
 use super::{Op, Weight};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::variant::DType;
 
 /// A value of a [`Graph`].
@@ -232,78 +232,6 @@ impl Graph {
         self.refuse(format!("node `{}` ({}): {message}", node.name, node.op.name()))
     }
 
-    /// Sizes bound to free dimensions of the inputs by name.
-    ///
-    /// A name that no input has is an error that lists those there are.
-    pub fn bind(&mut self, sizes: &std::collections::BTreeMap<String, usize>) -> Result<()> {
-        let mut free: Vec<String> = Vec::new();
-        let mut bound: HashSet<&str> = HashSet::new();
-        for id in self.inputs.clone() {
-            let name = self.values[id.0].name.clone();
-            let dims = self.values[id.0].dims.iter_mut().flatten();
-            for (axis, dim) in dims.enumerate() {
-                let key = match dim {
-                    Dim::Fixed(_) => continue,
-                    Dim::Named(key) => key.clone(),
-                    Dim::Unknown => format!("{name}.{axis}"),
-                };
-                if let Some((key, size)) = sizes.get_key_value(&key) {
-                    bound.insert(key);
-                    *dim = Dim::Fixed(*size);
-                } else if !free.contains(&key) {
-                    free.push(key);
-                }
-            }
-        }
-        if let Some(unknown) = sizes.keys().find(|key| !bound.contains(key.as_str())) {
-            let known = if free.is_empty() { "none is left".to_owned() } else { free.join(", ") };
-            return Err(Error::input(
-                format!("dimension `{unknown}`"),
-                "the model has no such free one",
-            )
-            .remedy(format!("its free dimensions: {known}")));
-        }
-        // What was inferred before may say less than what follows now.
-        let constants_and_inputs: HashSet<ValueId> = self.inputs.iter().copied().collect();
-        for id in self.value_ids() {
-            if !constants_and_inputs.contains(&id) && self.values[id.0].constant.is_none() {
-                self.values[id.0].dims = None;
-                self.values[id.0].elements = None;
-            }
-        }
-        Ok(())
-    }
-
-    /// Binds every free size of the inputs to that in `shapes`, given by name.
-    ///
-    /// An error when one dimension would have two sizes.
-    pub fn bind_shapes<'a>(
-        &mut self,
-        shapes: impl Iterator<Item = (&'a str, &'a [usize])>,
-    ) -> Result<()> {
-        let mut sizes = std::collections::BTreeMap::new();
-        for (name, shape) in shapes {
-            let Some(id) = self.inputs.iter().find(|id| self.value(**id).name == name) else {
-                continue;
-            };
-            let value = self.value(*id);
-            for (axis, (dim, size)) in value.dims.iter().flatten().zip(shape).enumerate() {
-                let name = match dim {
-                    Dim::Fixed(_) => continue,
-                    Dim::Named(name) => name.clone(),
-                    Dim::Unknown => format!("{}.{axis}", value.name),
-                };
-                if let Some(other) = sizes.insert(name.clone(), *size).filter(|other| other != size)
-                {
-                    return Err(self.refuse(format!(
-                        "dimension `{name}` is {other} and {size} in the inputs"
-                    )));
-                }
-            }
-        }
-        self.bind(&sizes)
-    }
-
     /// Version of ONNX's own operators in the file it was read from.
     pub fn opset(&self) -> Option<i64> {
         self.origin.opset()
@@ -314,32 +242,9 @@ impl Graph {
         self.origin.producer()
     }
 
-    /// Makes an input a constant: what is always given need not be an input, and shapes that depend
-    /// on it become known.
-    ///
-    /// An error when there is no such input, or `weight` is not of its type and shape.
-    pub fn fix_input(&mut self, name: &str, weight: Weight) -> Result<()> {
-        let Some(at) = self.inputs.iter().position(|id| self.value(*id).name == name) else {
-            return Err(self.refuse(format!("there is no input `{name}`")));
-        };
-        let id = self.inputs[at];
-        let value = self.value(id);
-        let fits = value.dtype.is_none_or(|t| t == weight.dtype())
-            && value.dims.as_ref().is_none_or(|dims| {
-                let sizes = weight.shape().iter().copied().map(Dim::Fixed);
-                dims.len() == weight.shape().len()
-                    && !dims.iter().zip(sizes).any(|(a, b)| a.contradicts(&b))
-            });
-        if !fits {
-            let given = format!("{}{:?}", weight.dtype(), weight.shape());
-            return Err(self.refuse(format!("input {} cannot be {given}", self.show(id))));
-        }
-        self.inputs.remove(at);
-        self.make_constant(id, weight);
-        Ok(())
-    }
-
-    /// A graph of one of the nodes: what it reads is an input, or the constant that it is.
+    /// A graph of one of the nodes: what it reads is an input, or the constant that it is. Types that
+    /// are not known, behind unknown operators, are taken for f32.
+    #[must_use]
     pub fn alone(&self, node: &Node) -> Self {
         let mut graph = Self::new(&self.subject);
         graph.origin = self.origin.clone();
@@ -349,6 +254,10 @@ impl Graph {
                 let value = self.value(id).clone();
                 let new = graph.add_value(&value.name, value.dtype, value.dims.clone());
                 *graph.value_mut(new) = value;
+                let value = graph.value_mut(new);
+                if !self.origin.has_type(&value.name) {
+                    value.dtype = value.dtype.or(Some(DType::F32));
+                }
                 new
             })
         };
@@ -385,7 +294,8 @@ impl Graph {
                 })
                 .collect()
         };
-        self.nodes.iter().map(|node| format!("{:?} {:?}", node.op, types(node))).collect()
+        let kinds = self.nodes.iter().map(|node| format!("{:?} {:?}", node.op, types(node)));
+        kinds.collect::<Vec<_>>().join("; ")
     }
 
     /// Operators of the graph that are not known, node by node: the node's name, and why.
@@ -394,84 +304,5 @@ impl Graph {
             Op::Unsupported(raw) => Some((node, raw.as_ref())),
             _ => None,
         })
-    }
-
-    /// Names of the inputs' free dimensions, as [`Graph::bind`] takes them.
-    pub fn free_dims(&self) -> Vec<String> {
-        let mut free = Vec::new();
-        for id in &self.inputs {
-            let value = self.value(*id);
-            for (axis, dim) in value.dims.iter().flatten().enumerate() {
-                let key = match dim {
-                    Dim::Fixed(_) => continue,
-                    Dim::Named(key) => key.clone(),
-                    Dim::Unknown => format!("{}.{axis}", value.name),
-                };
-                if !free.contains(&key) {
-                    free.push(key);
-                }
-            }
-        }
-        free
-    }
-}
-
-/// Who makes and who reads each value.
-pub(super) struct Uses {
-    producer: Vec<Option<usize>>,
-    readers: Vec<Vec<usize>>,
-    is_output: Vec<bool>,
-    is_captured: Vec<bool>,
-}
-
-impl Uses {
-    pub(super) fn of(graph: &Graph) -> Self {
-        let n = graph.values.len();
-        let mut uses = Self {
-            producer: vec![None; n],
-            readers: vec![Vec::new(); n],
-            is_output: vec![false; n],
-            is_captured: vec![false; n],
-        };
-        for (at, node) in graph.nodes.iter().enumerate() {
-            for output in node.outputs.iter().flatten() {
-                uses.producer[output.0] = Some(at);
-            }
-            for input in node.reads() {
-                uses.readers[input.0].push(at);
-            }
-            for captured in &node.captures {
-                uses.is_captured[captured.0] = true;
-            }
-        }
-        for output in &graph.outputs {
-            uses.is_output[output.0] = true;
-        }
-        uses
-    }
-
-    /// The index of the node that makes `id`.
-    pub(super) fn producer(&self, id: ValueId) -> Option<usize> {
-        self.producer[id.0]
-    }
-
-    /// Indices of the nodes that read `id`, one an input.
-    pub(super) fn readers(&self, id: ValueId) -> &[usize] {
-        &self.readers[id.0]
-    }
-
-    /// Whether `id` is read exactly once, by a node, and nowhere else.
-    pub(super) fn is_read_once(&self, id: ValueId) -> bool {
-        self.readers[id.0].len() == 1 && !self.is_output[id.0] && !self.is_captured[id.0]
-    }
-
-    /// Whether the value's name is known outside: an output of the model, or used by inner graphs.
-    pub(super) fn is_pinned(&self, id: ValueId) -> bool {
-        self.is_output[id.0] || self.is_captured[id.0]
-    }
-
-    /// Whether anything reads `id` at all.
-    pub(super) fn is_used(&self, id: ValueId) -> bool {
-        self.is_output[id.0] || !self.readers[id.0].is_empty()
     }
 }

@@ -3,6 +3,7 @@
 //! An ONNX file or a Hugging Face folder becomes a [`Graph`] of [`Op`]s; shapes are inferred, passes
 //! simplify it, and it is saved as ONNX again. Opsets are known in `onnx` only.
 
+mod bind;
 mod check;
 pub mod cost;
 mod dim;
@@ -16,6 +17,7 @@ pub mod op;
 pub mod passes;
 pub mod schedule;
 mod shape;
+mod uses;
 mod weight;
 
 pub use check::check;

@@ -127,12 +127,12 @@ mod tests {
     fn graph() -> Graph {
         let mut graph = Graph::new("g");
         let x = graph.add_input("x", DType::F32, vec![Dim::Fixed(64), Dim::Fixed(2)]);
-        let a = graph.push("a", Op::Unary(Unary::Relu), &[x]);
-        let b = graph.push("b", Op::Unary(Unary::Exp), &[a]);
-        let flat = graph.push("flat", Op::Flatten { axis: 1 }, &[a]);
-        let c = graph.push("c", Op::Binary(Binary::Add), &[b, flat]);
-        let d = graph.push("d", Op::Unary(Unary::Tanh), &[c]);
-        graph.outputs.push(d);
+        let relu = graph.push("a", Op::Unary(Unary::Relu), &[x]);
+        let exp = graph.push("b", Op::Unary(Unary::Exp), &[relu]);
+        let flat = graph.push("flat", Op::Flatten { axis: 1 }, &[relu]);
+        let sum = graph.push("c", Op::Binary(Binary::Add), &[exp, flat]);
+        let tanh = graph.push("d", Op::Unary(Unary::Tanh), &[sum]);
+        graph.outputs.push(tanh);
         infer(&mut graph).unwrap();
         graph
     }

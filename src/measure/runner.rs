@@ -62,7 +62,7 @@ impl Runner {
             inputs: inputs_file,
             outputs: outputs_file.clone(),
         }));
-        let is_ran = |event| if matches!(event, Event::Ran) { Ok(()) } else { Err(event) };
+        let is_ran = |event: &Event| matches!(event, Event::Ran).then_some(());
         self.ask(&command, is_ran)?;
         Tensors::read(&outputs_file)
     }
@@ -72,8 +72,8 @@ impl Runner {
         let (model, options) = (path.to_owned(), self.options(backend));
         let command = Command::Cover { model, backend: backend.clone(), options };
         self.ask(&command, |event| match event {
-            Event::Covered(coverage) => Ok(coverage),
-            other => Err(other),
+            Event::Covered(coverage) => Some(coverage.clone()),
+            _ => None,
         })
     }
 
@@ -88,14 +88,14 @@ impl Runner {
     }
 
     /// Asks the worker, a fresh one where the last one died; `take` finds the answer in its event.
-    fn ask<T>(&mut self, command: &Command, take: impl Fn(Event) -> Result<T, Event>) -> Result<T> {
+    fn ask<T>(&mut self, command: &Command, take: impl Fn(&Event) -> Option<T>) -> Result<T> {
         let mut worker = match self.worker.take() {
             Some(worker) => worker,
             None => Worker::start(&self.program, "comparison", Arc::clone(&self.interrupted))?,
         };
         match worker.ask(command, self.patience) {
             Ok((event, _)) => {
-                let answer = take(event).map_err(|other| worker.unexpected(&other));
+                let answer = take(&event).ok_or_else(|| worker.unexpected(&event));
                 self.worker = Some(worker);
                 answer
             }

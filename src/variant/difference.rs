@@ -25,7 +25,9 @@ impl Difference {
         let (mut error, mut largest) = (0.0_f64, 0.0_f64);
         let (mut dot, mut aa, mut bb) = (0.0, 0.0, 0.0);
         for (x, y) in a.iter().zip(&b) {
-            let equal = x.total_cmp(y).is_eq() || x == y || x.is_nan() && y.is_nan();
+            // −0 and 0 are equal, and so are two that are no numbers.
+            let equal =
+                x.partial_cmp(y).is_some_and(std::cmp::Ordering::is_eq) || x.is_nan() && y.is_nan();
             if !equal {
                 let apart = (x - y).abs();
                 error = error.max(if apart.is_nan() { f64::INFINITY } else { apart });

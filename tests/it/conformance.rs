@@ -14,7 +14,7 @@ use infermark::variant::{DType, Difference, Tensors};
 use super::sandbox::cache;
 
 /// The package's files for which `wanted` says yes.
-fn members(wanted: impl Fn(&str) -> bool) -> Vec<(String, bytes::Bytes)> {
+pub(crate) fn members(wanted: impl Fn(&str) -> bool) -> Vec<(String, bytes::Bytes)> {
     let package: Package = "onnx==1.17.0".parse().unwrap();
     let cache = Cache::at(cache().join("infermark"));
     let data = |path: &str| path.starts_with("onnx/backend/test/data/") && wanted(path);
@@ -285,8 +285,9 @@ fn node_tests_are_read_inferred_and_saved() {
         }
     }
     let total: usize = passed.values().map(|(n, _)| n).sum();
-    let rows: String = passed.iter().map(|(op, (n, of))| format!("{op} {n}/{of}\n")).collect();
-    insta::assert_snapshot!("node_tests", format!("{total} of 1288 passed\n\n{rows}\n{rest}"));
+    let rows: Vec<String> = passed.iter().map(|(op, (n, of))| format!("{op} {n}/{of}")).collect();
+    let rows = rows.join("\n");
+    insta::assert_snapshot!("node_tests", format!("{total} of 1288 passed\n\n{rows}\n\n{rest}"));
 }
 
 /// The operator that a test is about; of tests of several nodes, `(several)`.

@@ -13,6 +13,8 @@ mod bad_inputs;
 mod conformance;
 mod docs;
 mod encoders;
+mod fuzz;
+mod graphs;
 mod harness;
 mod interruption;
 mod machines;

@@ -23,16 +23,11 @@ pub(super) fn of(model: &Path, build: impl Fn(&Path) -> Result<()>) -> Result<Co
     for node in &graph.nodes {
         let alone = graph.alone(node);
         let kind = alone.signature();
-        let reason = match known.get(&kind) {
-            Some(reason) => reason.clone(),
-            None => {
-                let tried = alone.write(&path).and_then(|()| build(&path));
-                let reason = tried.err().map(|e| e.message().to_owned());
-                known.insert(kind, reason.clone());
-                reason
-            }
-        };
-        if let Some(reason) = reason {
+        let reason = known.entry(kind).or_insert_with(|| {
+            let tried = alone.write(&path).and_then(|()| build(&path));
+            tried.err().map(|e| e.message().to_owned())
+        });
+        if let Some(reason) = reason.clone() {
             missing.push((node.op.domain().to_owned(), node.op.name().to_owned(), reason));
         }
     }

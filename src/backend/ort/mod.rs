@@ -21,6 +21,7 @@ use super::{
     RuntimeInfo, Session, Trace,
 };
 use crate::error::{Error, Result};
+use crate::graph::Graph;
 use crate::units::{Clock, RealClock};
 use crate::variant::{BackendId, Optimization, ShapePolicy, Tensors, Variant};
 
@@ -119,6 +120,10 @@ impl Loader {
         let mut builder = configure().map_err(|e| internal(&e))?;
         self.provider.register(&mut builder, self.options.threads)?;
         builder.commit_from_file(&self.path).map_err(|e| {
+            // What is wrong with the file itself we can say with the node's or tensor's name.
+            if let Err(ours) = Graph::read(&self.path) {
+                return ours;
+            }
             Error::input(
                 self.path.display(),
                 format!("ONNX Runtime cannot load the model: {}", one_line(e.message())),

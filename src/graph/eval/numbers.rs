@@ -176,7 +176,7 @@ fn binary(kind: Binary, a: Numbers, b: Numbers) -> Option<Numbers> {
         (Numbers::Ints(a), Numbers::Ints(b)) => match kind {
             Binary::Add => Some(Numbers::Ints(zip(&a, &b, |a, b| a + b))),
             Binary::Sub => Some(Numbers::Ints(zip(&a, &b, |a, b| a - b))),
-            Binary::Mul => Some(Numbers::Ints(zip(&a, &b, |a, b| a.wrapping_mul(b)))),
+            Binary::Mul => Some(Numbers::Ints(zip(&a, &b, i128::wrapping_mul))),
             Binary::Div if !b.contains(&0) => Some(Numbers::Ints(zip(&a, &b, |a, b| a / b))),
             Binary::Equal => truth(zip(&a, &b, |a, b| a == b)),
             Binary::Greater => truth(zip(&a, &b, |a, b| a > b)),
@@ -195,7 +195,8 @@ fn binary(kind: Binary, a: Numbers, b: Numbers) -> Option<Numbers> {
 fn reduce(kind: Reduction, inputs: &[&Weight], shape: &[usize]) -> Option<Numbers> {
     let weight = inputs.first()?;
     let rank = weight.shape().len();
-    let stated = inputs.get(1).map(|axes| axes.to_i64()).unwrap_or_default().unwrap_or_default();
+    let stated =
+        inputs.get(1).map(|axes| Weight::to_i64(axes)).unwrap_or_default().unwrap_or_default();
     let axes: Vec<usize> = if stated.is_empty() {
         (0..rank).collect()
     } else {
@@ -203,8 +204,7 @@ fn reduce(kind: Reduction, inputs: &[&Weight], shape: &[usize]) -> Option<Number
     };
     let all = strides(weight.shape());
     let (mut kept, mut gone) = (Vec::new(), Vec::new());
-    for axis in 0..rank {
-        let entry = (weight.shape()[axis], all[axis]);
+    for (axis, entry) in weight.shape().iter().copied().zip(all).enumerate() {
         if axes.contains(&axis) { gone.push(entry) } else { kept.push(entry) }
     }
     let split =

@@ -128,7 +128,7 @@ impl Config {
             // The default of BertConfig and RobertaConfig; DistilBERT has it fixed in its code.
             epsilon: file.layer_norm_eps.unwrap_or(1e-12),
             token_types: file.type_vocab_size.unwrap_or(2),
-            pad_token: file.pad_token_id.unwrap_or(if family == Family::Roberta { 1 } else { 0 }),
+            pad_token: file.pad_token_id.unwrap_or(i64::from(family == Family::Roberta)),
             is_classifier,
         })
     }

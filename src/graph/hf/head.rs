@@ -35,7 +35,6 @@ struct Module {
 
 /// `1_Pooling/config.json`.
 #[derive(Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "the file has one for every mode")]
 struct Modes {
     #[serde(default)]
     pooling_mode_cls_token: bool,
@@ -106,7 +105,7 @@ fn mode(subject: &str, modes: &Modes) -> Result<Reduce> {
 
 impl Builder<'_> {
     /// One vector a text from one a token.
-    pub(super) fn pooled(&mut self, hidden: ValueId, pooling: Pooling) -> Result<ValueId> {
+    pub(super) fn pooled(&mut self, hidden: ValueId, pooling: Pooling) -> ValueId {
         let vector = match pooling.reduce {
             Reduce::First => self.first_token(hidden),
             Reduce::Mean => {
@@ -130,13 +129,13 @@ impl Builder<'_> {
         };
         let output = "sentence_embedding";
         if !pooling.normalise {
-            return Ok(self.graph.push(output, Op::Identity, &[vector]));
+            return self.graph.push(output, Op::Identity, &[vector]);
         }
         let length = self.reduce("normalise/length", Reduction::L2, vector, 1, true);
         // The bound of torch.nn.functional.normalize.
         let least = self.number("normalise/least", 1e-12);
         let length = self.graph.push("normalise/bounded", Op::Clip, &[length, least]);
-        Ok(self.binary(output, Binary::Div, vector, length))
+        self.binary(output, Binary::Div, vector, length)
     }
 
     /// Scores of classes.

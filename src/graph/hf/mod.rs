@@ -1,4 +1,4 @@
-//! Encoders as Hugging Face keeps them: a folder of `config.json` and safetensors → the graph.
+//! Encoders as Hugging Face keeps them: a folder of `config.json` and `*.safetensors` → the graph.
 //!
 //! BERT and its like (MiniLM is one), RoBERTa and DistilBERT, with the head that the folder tells of:
 //! sentence-transformers' pooling, or a classifier. Layers follow the papers (Devlin et al., arXiv
@@ -37,7 +37,7 @@ pub fn read_encoder(subject: &str, folder: &Folder<'_>) -> Result<Graph> {
     let hidden = builder.encoder()?;
     let output = match (config.is_classifier, pooling) {
         (true, _) => builder.classifier(hidden)?,
-        (false, pooling) => builder.pooled(hidden, pooling)?,
+        (false, pooling) => builder.pooled(hidden, pooling),
     };
     let mut graph = builder.finish(output);
     check::check(&graph)?;

@@ -320,7 +320,7 @@ impl Loader<'_> {
             .map(|o| if o.is_empty() { None } else { Some(self.define(o)) })
             .collect();
         let mut lower = Lower::new(self.graph, proto, self.opset, name, inputs, outputs, captures);
-        for node in lower.nodes()? {
+        for node in lower.nodes() {
             shape::infer_node(self.graph, &node)?;
             into.push(node);
         }

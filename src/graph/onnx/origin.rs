@@ -33,6 +33,11 @@ impl Origin {
         self.opset
     }
 
+    /// Whether the value is of a type that is not known here.
+    pub fn has_type(&self, name: &str) -> bool {
+        self.types.contains_key(name)
+    }
+
     /// Tool that wrote the file.
     pub fn producer(&self) -> String {
         format!("{} {}", self.producer.0, self.producer.1).trim().to_owned()
@@ -103,12 +108,18 @@ pub(super) fn captures(graph: &pb::GraphProto) -> Vec<String> {
         }
     };
     for node in &graph.node {
-        node.input.iter().for_each(|name| see(name));
+        for name in &node.input {
+            see(name);
+        }
         for inner in inner_graphs(node) {
-            captures(inner).iter().for_each(|name| see(name));
+            for name in captures(inner) {
+                see(&name);
+            }
         }
     }
-    graph.output.iter().for_each(|v| see(&v.name));
+    for output in &graph.output {
+        see(&output.name);
+    }
     free
 }
 

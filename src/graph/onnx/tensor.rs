@@ -68,9 +68,8 @@ pub(super) fn weight(tensor: &pb::TensorProto, beside: Option<&Beside>) -> Resul
     let Some(needed) = elements.and_then(|n| dtype.bytes_of(n)) else {
         return wrong(format!("{}, more than a computer can hold", claims()));
     };
-    let bytes = match stored(tensor, dtype, needed, beside)? {
-        Some(bytes) => bytes,
-        None => return wrong(format!("{} and holds values of another type", claims())),
+    let Some(bytes) = stored(tensor, dtype, needed, beside)? else {
+        return wrong(format!("{} and holds values of another type", claims()));
     };
     let (need, have) = (units::Bytes(needed as u64), units::Bytes(bytes.len() as u64));
     match Weight::new(dtype, shape, bytes) {
@@ -192,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_field_that_can_hold_values_is_read() {
-        let tensor = |data_type, dims| pb::TensorProto { data_type, dims, ..Default::default() };
+        let tensor = |data_type, dims| pb::TensorProto { dims, data_type, ..Default::default() };
         let cases = [
             (pb::TensorProto { float_data: vec![1.0, 2.0], ..tensor(1, vec![2]) }, [1.0, 2.0]),
             (pb::TensorProto { int32_data: vec![-1, 2], ..tensor(3, vec![2]) }, [-1.0, 2.0]),

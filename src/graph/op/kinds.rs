@@ -101,7 +101,7 @@ pub enum Activation {
     LeakyRelu {
         alpha: f32,
     },
-    /// Between constants; ReLU6 is one.
+    /// Between constants; `ReLU6` is one.
     Clip {
         min: f32,
         max: f32,

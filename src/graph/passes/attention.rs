@@ -42,17 +42,16 @@ fn matched(graph: &Graph, at: usize) -> Option<Found> {
     }
     let scores = softmax.input(0)?;
     let scored = |id: ValueId| scaled_product(&view, id);
-    let (product, scale, mask) = match scored(scores) {
-        Some((product, scale)) => (product, scale, None),
-        None => {
-            let (a, b) = view.operands(scores, Binary::Add)?;
-            let ((product, scale), unmasked, mask) = match scored(a) {
-                Some(found) => (found, a, b),
-                None => (scored(b)?, b, a),
-            };
-            is_mask(graph, mask, unmasked).then_some(())?;
-            (product, scale, Some(mask))
-        }
+    let (product, scale, mask) = if let Some((product, scale)) = scored(scores) {
+        (product, scale, None)
+    } else {
+        let (a, b) = view.operands(scores, Binary::Add)?;
+        let ((product, scale), unmasked, mask) = match scored(a) {
+            Some(found) => (found, a, b),
+            None => (scored(b)?, b, a),
+        };
+        is_mask(graph, mask, unmasked).then_some(())?;
+        (product, scale, Some(mask))
     };
     let (query, keys) = (product.input(0)?, product.input(1)?);
     let four = |id: ValueId| graph.dims(Some(id)).is_some_and(|d| d.len() == 4);

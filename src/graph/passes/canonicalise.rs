@@ -2,9 +2,10 @@
 
 use super::pattern::same_dims;
 use crate::graph::dim::Dim;
-use crate::graph::ir::{Graph, Node, Uses, ValueId};
+use crate::graph::ir::{Graph, Node, ValueId};
 use crate::graph::op::{Binary, Variadic};
 use crate::graph::shape::broadcast_of;
+use crate::graph::uses::Uses;
 use crate::graph::{Element, Op};
 
 pub(super) fn apply(graph: &mut Graph) -> usize {

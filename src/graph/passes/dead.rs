@@ -1,6 +1,7 @@
 //! Removes nodes that nothing reads, and constants that no node uses.
 
-use crate::graph::ir::{Graph, Uses};
+use crate::graph::ir::Graph;
+use crate::graph::uses::Uses;
 
 pub(super) fn apply(graph: &mut Graph) -> usize {
     let mut removed = 0;

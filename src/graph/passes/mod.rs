@@ -131,6 +131,8 @@ const MOST_ROUNDS: usize = 4;
 /// After each one the graph is checked and its shapes are inferred again: a pass that breaks either
 /// is an error that names it.
 pub fn run(graph: &mut Graph, passes: &[Pass], most_steps: usize) -> Result<Vec<Step>> {
+    // What does not fit before the first pass is the model's, or that of the sizes bound to it.
+    shape::infer(graph)?;
     let mut steps: Vec<Step> = Vec::new();
     for round in 1..=MOST_ROUNDS {
         let mut changed = false;

@@ -2,8 +2,9 @@
 
 use crate::graph::Op;
 use crate::graph::dim::Dim;
-use crate::graph::ir::{Graph, Node, Uses, ValueId};
+use crate::graph::ir::{Graph, Node, ValueId};
 use crate::graph::op::Binary;
+use crate::graph::uses::Uses;
 
 /// A graph with who makes and reads what, for as long as it does not change.
 pub(super) struct View<'a> {

@@ -5,6 +5,7 @@ use crate::graph::dim::Dim;
 use crate::graph::op::Recurrent;
 
 /// q `[b, h, s, d]`, k `[b, h, t, d]`, v `[b, h, t, e]` → `[b, h, s, e]`.
+#[expect(clippy::many_single_char_names, reason = "the names are those of the formula above")]
 pub(super) fn attention(c: &Context<'_>) -> Result<Vec<Fact>, String> {
     let dtype = c.dtype(0)?;
     let (Some(q), Some(k), Some(v)) = (c.dims(0)?, c.dims(1)?, c.dims(2)?) else {

@@ -41,7 +41,9 @@ pub(super) fn einsum(c: &Context<'_>, equation: &str) -> Result<Vec<Fact>, Strin
     let mut hidden: Vec<Dim> = Vec::new();
     for (at, term) in terms.iter().enumerate() {
         let (letters, ellipsis) = axes(term)?;
-        letters.iter().for_each(|letter| *seen.entry(*letter).or_default() += 1);
+        for letter in &letters {
+            *seen.entry(*letter).or_default() += 1;
+        }
         let Some(dims) = c.dims(at)? else { return Ok(vec![Fact { dtype, dims: None }]) };
         let extra = dims.len().checked_sub(letters.len());
         let extra = extra.filter(|n| *n == 0 || ellipsis.is_some());

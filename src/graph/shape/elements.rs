@@ -82,6 +82,7 @@ pub(super) fn of(c: &Context<'_>) -> Vec<Option<Vec<Element>>> {
     vec![elements.filter(|e| e.iter().any(|e| *e != Element::Unknown))]
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm an operator")]
 fn one(c: &Context<'_>, count: usize) -> Option<Vec<Element>> {
     let input = |index: usize| c.elements(index);
     match &c.node.op {
@@ -120,10 +121,10 @@ fn one(c: &Context<'_>, count: usize) -> Option<Vec<Element>> {
                 .collect();
             Some(parts?.concat())
         }
-        Op::Unary(Unary::Neg) => map(input(0)?, |n| n.checked_neg()),
-        Op::Unary(Unary::Not) => map(input(0)?, |n| Some(i64::from(n == 0))),
-        Op::Binary(kind) => pairs(input(0)?, input(1)?, |a, b| binary(*kind, a, b)),
-        Op::Mod { fmod: false } => pairs(input(0)?, input(1)?, |a, b| match (a, b) {
+        Op::Unary(Unary::Neg) => Some(map(&input(0)?, i64::checked_neg)),
+        Op::Unary(Unary::Not) => Some(map(&input(0)?, |n| Some(i64::from(n == 0)))),
+        Op::Binary(kind) => pairs(&input(0)?, &input(1)?, |a, b| binary(*kind, a, b)),
+        Op::Mod { fmod: false } => pairs(&input(0)?, &input(1)?, |a, b| match (a, b) {
             (Element::Int(a), Element::Int(b)) if *b != 0 => {
                 // The sign is the divisor's, as in Python.
                 a.checked_rem(*b).map_or(Element::Unknown, |r| {
@@ -136,7 +137,7 @@ fn one(c: &Context<'_>, count: usize) -> Option<Vec<Element>> {
             let mut all = (0..c.node.inputs.len()).map(input);
             let first = all.next()??;
             all.try_fold(first, |total, next| {
-                pairs(total, next?, |a, b| match (a, b, kind) {
+                pairs(&total, &next?, |a, b| match (a, b, kind) {
                     (Element::Int(a), Element::Int(b), Variadic::Max) => Element::Int(*a.max(b)),
                     (Element::Int(a), Element::Int(b), Variadic::Min) => Element::Int(*a.min(b)),
                     (Element::Int(a), Element::Int(b), _) => {
@@ -191,21 +192,21 @@ fn one(c: &Context<'_>, count: usize) -> Option<Vec<Element>> {
     }
 }
 
-fn map(list: Vec<Element>, f: impl Fn(i64) -> Option<i64>) -> Option<Vec<Element>> {
-    let apply = |e: Element| e.int().and_then(&f).map_or(Element::Unknown, Element::Int);
-    Some(list.into_iter().map(apply).collect())
+fn map(list: &[Element], f: impl Fn(i64) -> Option<i64>) -> Vec<Element> {
+    let apply = |e: &Element| e.int().and_then(&f).map_or(Element::Unknown, Element::Int);
+    list.iter().map(apply).collect()
 }
 
 /// Lists of one length, or one of them a single element.
 fn pairs(
-    a: Vec<Element>,
-    b: Vec<Element>,
+    a: &[Element],
+    b: &[Element],
     f: impl Fn(&Element, &Element) -> Element,
 ) -> Option<Vec<Element>> {
-    match (&a[..], &b[..]) {
+    match (a, b) {
         ([a], _) => Some(b.iter().map(|b| f(a, b)).collect()),
         (_, [b]) => Some(a.iter().map(|a| f(a, b)).collect()),
-        _ => (a.len() == b.len()).then(|| a.iter().zip(&b).map(|(a, b)| f(a, b)).collect()),
+        _ => (a.len() == b.len()).then(|| a.iter().zip(b).map(|(a, b)| f(a, b)).collect()),
     }
 }
 

@@ -52,23 +52,29 @@ fn clamp(place: i64, n: i64, low: i64, high: i64) -> i64 {
     counted.max(low).min(high)
 }
 
-/// The cut along `axis`, where it is known; `Some(None)` where the axis is not cut.
-fn cut(c: &Context<'_>, axis: usize, rank: usize) -> Option<Option<Cut>> {
+/// What a slice does along one axis.
+enum Along {
+    Nothing,
+    Cut(Cut),
+}
+
+/// What a slice does along `axis`, where it is known.
+fn cut(c: &Context<'_>, axis: usize, rank: usize) -> Option<Along> {
     let starts = c.ints(1);
     let axes = if c.has(3) { c.ints(3)? } else { (0..i64::try_from(c.length(1)?).ok()?).collect() };
     let Some(at) = axes.iter().position(|a| axis_of(*a, rank) == Ok(axis)) else {
-        return Some(None);
+        return Some(Along::Nothing);
     };
     let step = if c.has(4) { *c.ints(4)?.get(at)? } else { 1 };
     let (start, end) = (*starts?.get(at)?, *c.ints(2)?.get(at)?);
-    (step != 0).then_some(Some(Cut { start, end, step }))
+    (step != 0).then_some(Along::Cut(Cut { start, end, step }))
 }
 
 /// The places that a slice picks along `axis`, of `rank` axes and `n` elements there.
 pub(super) fn places(c: &Context<'_>, axis: usize, rank: usize, n: usize) -> Option<Vec<usize>> {
     match cut(c, axis, rank)? {
-        None => Some((0..n).collect()),
-        Some(cut) => cut.places(n),
+        Along::Nothing => Some((0..n).collect()),
+        Along::Cut(cut) => cut.places(n),
     }
 }
 
@@ -76,9 +82,9 @@ pub(super) fn slice(c: &Context<'_>) -> Result<Vec<Fact>, String> {
     let dtype = c.dtype(0)?;
     let Some(dims) = c.dims(0)? else { return Ok(vec![Fact { dtype, dims: None }]) };
     let along = |(axis, size): (usize, &Dim)| match (cut(c, axis, dims.len()), size) {
-        (Some(None), size) => size.clone(),
-        (Some(Some(cut)), Dim::Fixed(n)) => cut.count(*n).map_or(Dim::Unknown, Dim::Fixed),
-        (Some(Some(cut)), size) if cut.is_all() => size.clone(),
+        (Some(Along::Nothing), size) => size.clone(),
+        (Some(Along::Cut(cut)), Dim::Fixed(n)) => cut.count(*n).map_or(Dim::Unknown, Dim::Fixed),
+        (Some(Along::Cut(cut)), size) if cut.is_all() => size.clone(),
         _ => Dim::Unknown,
     };
     Ok(vec![Fact { dtype, dims: Some(dims.iter().enumerate().map(along).collect()) }])

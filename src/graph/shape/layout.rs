@@ -9,6 +9,7 @@ use crate::variant::DType;
 
 type Facts = Result<Vec<Fact>, String>;
 
+#[expect(clippy::unnecessary_wraps, reason = "every rule ends with it")]
 fn one(dtype: Option<DType>, dims: Option<Vec<Dim>>) -> Facts {
     Ok(vec![Fact { dtype, dims }])
 }

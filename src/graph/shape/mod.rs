@@ -93,6 +93,7 @@ pub(super) fn places_along(
 }
 
 /// What each output is; the list may be shorter than the outputs.
+#[expect(clippy::match_same_arms, reason = "arms are grouped by the kind of operator")]
 fn rule(c: &Context<'_>) -> Result<Vec<Fact>, String> {
     let one = |dtype, dims| Ok(vec![Fact { dtype, dims }]);
     let like = |index: usize| Ok(vec![c.fact(index)?]);

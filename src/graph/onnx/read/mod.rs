@@ -13,7 +13,6 @@ use super::attributes::{Attributes, Reason};
 use super::operators::{Definition, definition};
 use super::origin::{Branch, RawNode};
 use super::pb;
-use crate::error::Result;
 use crate::graph::ir::{Node, ValueId};
 use crate::graph::op::MICROSOFT;
 use crate::graph::{Graph, Op, Weight};
@@ -64,12 +63,12 @@ impl<'a> Lower<'a> {
     }
 
     /// The nodes that stand for it; none for a constant.
-    pub(super) fn nodes(&mut self) -> Result<Vec<Node>> {
+    pub(super) fn nodes(&mut self) -> Vec<Node> {
         let (inputs, outputs) = (self.inputs.clone(), self.outputs.clone());
         let read = self.read().and_then(|op| self.attributes.all_read().map(|()| op));
         let op = match read {
             Ok(Some(op)) => op,
-            Ok(None) => return Ok(Vec::new()),
+            Ok(None) => return Vec::new(),
             Err(reason) => {
                 (self.inputs, self.outputs) = (inputs, outputs);
                 self.before.clear();
@@ -93,7 +92,7 @@ impl<'a> Lower<'a> {
         let mut nodes = std::mem::take(&mut self.before);
         nodes.push(node);
         nodes.append(&mut self.after);
-        Ok(nodes)
+        nodes
     }
 
     /// The operator; `None` when the node was a constant and is one now.

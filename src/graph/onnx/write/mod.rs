@@ -17,6 +17,7 @@ pub(super) const OLDEST: i64 = 18;
 /// The opset that first has the operator in the form that is written.
 ///
 /// From ONNX's schemas; forms of 18 and older are not told apart.
+#[expect(clippy::match_same_arms, reason = "an arm a reason")]
 pub(super) fn needs(graph: &Graph, node: &Node) -> i64 {
     let packed = |id| graph.value(id).dtype.is_some_and(DType::is_packed);
     if node.reads().chain(node.outputs.iter().flatten().copied()).any(packed) {
@@ -174,6 +175,7 @@ impl Parts<'_> {
 }
 
 /// A node of the file that is one of ours.
+#[expect(clippy::too_many_lines, reason = "one line an operator, and every operator")]
 fn plain(op: &Op, name: &str, inputs: Vec<String>, outputs: Vec<String>) -> pb::NodeProto {
     let f = match op {
         Op::Unary(_)
