@@ -66,6 +66,9 @@ pub(super) struct Dump {
     /// Run these passes only, in this order
     #[arg(long, value_delimiter = ',', value_name = "PASS")]
     passes: Vec<Pass>,
+    /// Save the graph as an ONNX file in place of printing it
+    #[arg(long, short, value_name = "FILE.onnx")]
+    out: Option<PathBuf>,
 }
 
 pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
@@ -344,5 +347,8 @@ fn dumped(args: &Dump, settings: &Settings) -> Result<()> {
         )
         .remedy(format!("give a number from 0 to {}", steps.len())));
     }
-    output::figures(&dump(&graph))
+    let Some(path) = &args.out else { return output::figures(&dump(&graph)) };
+    graph.write(path)?;
+    output::say(&format!("graph written to {}", path.display()));
+    Ok(())
 }

@@ -201,7 +201,7 @@ fn external(
     base: &Path,
     cache: &Cache,
 ) -> Result<Variant> {
-    let file = spec.path.fetch(base, cache, spec.sha256.as_deref())?;
+    let file = fetch_model(&spec.path, spec.sha256.as_deref(), base, cache)?.onnx;
     let outline = Outline::read(&file.path)?;
     let signature = |outline: &Outline| {
         let mut inputs: Vec<_> =

@@ -7,6 +7,7 @@ use infermark::artifact::{Cache, Package, Source};
 use infermark::graph::op::{Binary, Reduction, Unary};
 use infermark::graph::passes::{self, Pass};
 use infermark::graph::{Dim, Graph, Op, Outline, ValueId, Weight, infer};
+use infermark::units::Bytes;
 use infermark::variant::{DType, Tensor, TensorData, Tensors};
 use infermark::workload::{fetch_model, one_batch};
 
@@ -135,6 +136,36 @@ fn no_pass_changes_an_answer() {
         ));
     }
     insta::assert_snapshot!("passes", report);
+}
+
+#[test]
+fn weights_in_a_file_of_their_own_answer_the_same() {
+    let path = fetched(MAGIKA);
+    let graph = Graph::read(&path).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("split.onnx");
+    graph.write_split(&saved, Bytes(1_000_000)).unwrap();
+    let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
+    assert!(size("split.onnx") < 200_000 && size("split.onnx.data") > 2_900_000);
+    assert_eq!(Graph::read(&saved).unwrap().weights(), graph.weights());
+    let mut runner = runner();
+    let (backend, inputs) = ("ort:cpu".parse().unwrap(), inputs(&path));
+    let expected = runner.run(&path, &backend, &inputs).unwrap();
+    compare(&runner.run(&saved, &backend, &inputs).unwrap(), &expected).unwrap();
+}
+
+#[test]
+fn weights_are_slices_of_the_file_and_no_copies() {
+    let bytes = bytes::Bytes::from(std::fs::read(fetched(MAGIKA)).unwrap());
+    let file = bytes.as_ptr_range();
+    let graph = Graph::parse("magika", bytes.clone()).unwrap();
+    let weights = graph.value_ids().filter_map(|id| graph.constant(Some(id)));
+    let large: Vec<_> = weights.filter(|w| w.len() > 1000).collect();
+    assert!(large.len() >= 3);
+    for weight in large {
+        let own = weight.bytes().as_ptr_range();
+        assert!(file.start <= own.start && own.end <= file.end);
+    }
 }
 
 /// A graph under construction: values by name, f32 constants made on the way.

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::graph::ir::{Graph, Node, ValueId};
 use crate::graph::op::MICROSOFT;
 use crate::graph::{Dim, Op};
+use crate::units::Bytes;
 
 /// Weights beyond this go into a file of their own: one message of protobuf ends at 2 GiB.
 const EXTERNAL_ABOVE: u64 = 1_500_000_000;
@@ -22,7 +23,12 @@ impl Graph {
     /// The opset is the model's own, raised where the graph needs a newer one. A node that is not
     /// known here, and whose definition changed between the two, is an error: its meaning would.
     pub fn write(&self, path: &Path) -> Result<()> {
-        self.to_model()?.write_split(path, EXTERNAL_ABOVE)
+        self.write_split(path, Bytes(EXTERNAL_ABOVE))
+    }
+
+    /// As [`Graph::write`], with another limit for weights in the file itself.
+    pub fn write_split(&self, path: &Path, above: Bytes) -> Result<()> {
+        self.to_model()?.write_split(path, above.0)
     }
 
     /// The graph as a file's content; weights are shared and not copied.

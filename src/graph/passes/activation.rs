@@ -24,8 +24,11 @@ fn matched(graph: &Graph, at: usize) -> Option<(usize, Op)> {
             | Op::Linear { activation: None }
             | Op::MatMul
     );
+    if !can {
+        return None;
+    }
     let view = View::of(graph);
-    let (next, after) = view.only_reader(node.output(0).filter(|_| can)?)?;
+    let (next, after) = view.only_reader(node.output(0)?)?;
     let activation = Some(activation(graph, after)?);
     let op = match node.op.clone() {
         Op::Conv { conv, .. } => Op::Conv { conv, activation },

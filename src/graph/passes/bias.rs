@@ -28,10 +28,10 @@ fn matched(
     at: usize,
 ) -> Option<(usize, Vec<Option<crate::graph::ValueId>>, Option<usize>)> {
     let node: &Node = &graph.nodes[at];
-    let product = node.output(0).filter(|_| node.op == Op::MatMul)?;
     let is_matrix = graph.dims(node.input(1)).is_some_and(|d| d.len() == 2);
+    let product = node.output(0).filter(|_| node.op == Op::MatMul && is_matrix)?;
     let view = View::of(graph);
-    let (next, sum) = view.only_reader(product).filter(|_| is_matrix)?;
+    let (next, sum) = view.only_reader(product)?;
     let (a, b) = view.operands(sum.output(0)?, Binary::Add)?;
     let bias = if a == product { b } else { a };
     let weight = graph.constant(Some(bias))?;

@@ -15,6 +15,9 @@ pub(super) fn apply(graph: &mut Graph) -> usize {
 
 /// From the node that divides by the deviation: where the result is made, and by what.
 fn matched(graph: &Graph, at: usize) -> Option<(usize, Node)> {
+    if !matches!(graph.nodes[at].op, Op::Binary(Binary::Div | Binary::Mul)) {
+        return None;
+    }
     let view = View::of(graph);
     let (x, epsilon, normal) = normalised(&view, &graph.nodes[at])?;
     let width = view.last_size(x)?;
