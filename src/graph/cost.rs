@@ -282,7 +282,7 @@ fn flops(graph: &Graph, node: &Node) -> Result<u64> {
     let window = |index: usize| -> Result<u64> {
         let Some(id) = node.input(index) else { return Ok(0) };
         let sizes = sizes(graph, node, id)?;
-        Ok(sizes.iter().skip(1).fold(1, |n, d| n * *d as u64))
+        Ok(sizes.iter().skip(1).fold(1_u64, |n, d| n.saturating_mul(*d as u64)))
     };
     Ok(match &node.op {
         Op::MatMul | Op::MatMulInteger | Op::QLinearMatMul => product(output()?, size(0, 0)?),
@@ -319,7 +319,8 @@ fn flops(graph: &Graph, node: &Node) -> Result<u64> {
         }
         Op::Attention { .. } => {
             let scores = product(elements(graph, node, node.input(0))?, size(1, 1)?);
-            let count = elements(graph, node, node.input(0))? / size(0, 0)?.max(1) * size(1, 1)?;
+            let queries = elements(graph, node, node.input(0))? / size(0, 0)?.max(1);
+            let count = queries.saturating_mul(size(1, 1)?);
             let mixed = product(count, size(2, 0)?);
             scores.saturating_add(mixed).saturating_add(count.saturating_mul(SOFTMAX + 2))
         }
@@ -331,7 +332,9 @@ fn flops(graph: &Graph, node: &Node) -> Result<u64> {
         | Op::InstanceNormalization { .. }
         | Op::GroupNormalization { .. }
         | Op::LpNormalization { .. } => output()?.saturating_mul(NORMALISATION),
-        Op::LRN(lrn) => output()?.saturating_mul(2 * lrn.size as u64 + 4),
+        Op::LRN(lrn) => {
+            output()?.saturating_mul((lrn.size as u64).saturating_mul(2).saturating_add(4))
+        }
         Op::BatchNormalization { .. } => output()?.saturating_mul(SCALE_AND_SHIFT),
         Op::Gelu { .. } => output()?.saturating_mul(GELU),
         Op::QuantizeLinear(_) | Op::DynamicQuantizeLinear => output()?.saturating_mul(QUANTISE),
@@ -395,8 +398,9 @@ fn gates(node: &Node, graph: &Graph, recurrent: &super::op::Recurrent, gates: u6
     let Some(input) = node.input(0) else { return Ok(0) };
     let sizes = sizes(graph, node, input)?;
     let [a, b, width] = sizes[..] else { return Ok(0) };
-    let (rows, hidden) = ((a * b) as u64, recurrent.hidden_size as u64);
-    let each = 2 * gates * hidden * (width as u64 + hidden);
+    let (rows, hidden) = ((a as u64).saturating_mul(b as u64), recurrent.hidden_size as u64);
+    let each =
+        (width as u64).saturating_add(hidden).saturating_mul(hidden).saturating_mul(2 * gates);
     Ok(rows.saturating_mul(each).saturating_mul(recurrent.direction.count() as u64))
 }
 

@@ -45,6 +45,11 @@ pub(super) fn fixed(dims: &[Dim]) -> Option<Vec<usize>> {
     dims.iter().map(Dim::fixed).collect()
 }
 
+/// Elements of a tensor of these sizes; `None` when a computer has no such number.
+pub(super) fn count(sizes: &[usize]) -> Option<usize> {
+    sizes.iter().try_fold(1_usize, |n, d| n.checked_mul(*d))
+}
+
 /// `[batch, 128, ?]`
 pub(super) fn show(dims: &[Dim]) -> String {
     let dims: Vec<String> = dims.iter().map(Dim::to_string).collect();

@@ -76,14 +76,18 @@ pub fn of(graph: &Graph) -> Result<Schedule> {
         buffers.push(Buffer {
             value: id,
             offset: 0,
-            size: size.next_multiple_of(ALIGNMENT),
+            size: size.checked_next_multiple_of(ALIGNMENT).unwrap_or(u64::MAX),
             first,
             last,
         });
     }
     let arena = place(&mut buffers);
-    let alive =
-        |at: usize| buffers.iter().filter(|b| b.first <= at && at <= b.last).map(|b| b.size).sum();
+    let alive = |at: usize| {
+        buffers
+            .iter()
+            .filter(|b| b.first <= at && at <= b.last)
+            .fold(0_u64, |n, b| n.saturating_add(b.size))
+    };
     let peak = (0..end).map(alive).max().unwrap_or(0);
     buffers.sort_by_key(|b| b.first);
     Ok(Schedule { buffers, frees, arena, peak })
@@ -100,21 +104,21 @@ fn place(buffers: &mut [Buffer]) -> u64 {
     order.sort_by_key(|at| std::cmp::Reverse(buffers[*at].size));
     let mut placed: Vec<Buffer> = Vec::new();
     for at in order {
-        let mut offset = 0;
+        let mut offset = 0_u64;
         // In order of offset: the first gap that is wide enough.
         for other in
             placed.iter().filter(|o| o.first <= buffers[at].last && buffers[at].first <= o.last)
         {
-            if offset + buffers[at].size <= other.offset {
+            if offset.saturating_add(buffers[at].size) <= other.offset {
                 break;
             }
-            offset = offset.max(other.offset + other.size);
+            offset = offset.max(other.offset.saturating_add(other.size));
         }
         buffers[at].offset = offset;
         let place = placed.partition_point(|o| o.offset < offset);
         placed.insert(place, buffers[at]);
     }
-    buffers.iter().map(|b| b.offset + b.size).max().unwrap_or(0)
+    buffers.iter().map(|b| b.offset.saturating_add(b.size)).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -91,7 +91,9 @@ proptest! {
         damages in prop::collection::vec(damage(), 1..6),
     ) {
         let mut bytes = index.get(models()).to_vec();
-        damages.iter().for_each(|damage| damage.apply(&mut bytes));
+        for damage in &damages {
+            damage.apply(&mut bytes);
+        }
         use_it(bytes);
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::graph::Weight;
+use crate::graph::dim::count;
 use crate::graph::ir::{Graph, Node};
 use crate::graph::shape::{axis_of, places_along};
 use crate::variant::DType;
@@ -86,8 +87,7 @@ pub(super) fn gathered(shape: &[usize], axis: i64, indices: &Weight) -> Option<V
         |i: i64| usize::try_from(if i < 0 { i + n } else { i }).ok().filter(|i| *i < shape[axis]);
     let indices: Option<Vec<usize>> = indices.to_i64()?.into_iter().map(counted).collect();
     let indices = indices?;
-    let inner: usize = shape[axis + 1..].iter().product();
-    let outer: usize = shape[..axis].iter().product();
+    let (inner, outer) = (count(&shape[axis + 1..])?, count(&shape[..axis])?);
     let block = inner * shape[axis];
     let places = (0..outer).flat_map(|o| {
         indices.iter().flat_map(move |i| (0..inner).map(move |at| o * block + i * inner + at))
@@ -105,13 +105,12 @@ pub(super) fn joined(
         return None;
     }
     let axis = axis_of(axis, shape.len()).ok()?;
-    let outer: usize = shape[..axis].iter().product();
-    let row =
-        |part: &Weight| -> usize { part.shape()[axis..].iter().product::<usize>() * dtype.size() };
+    let outer = count(&shape[..axis])?;
+    let row = |part: &Weight| count(part.shape().get(axis..)?)?.checked_mul(dtype.size());
     let mut bytes = Vec::new();
     for at in 0..outer {
         for part in parts {
-            let row = row(part);
+            let row = row(part)?;
             bytes.extend_from_slice(part.bytes().get(at * row..(at + 1) * row)?);
         }
     }
@@ -120,7 +119,7 @@ pub(super) fn joined(
 
 /// `shape` full of the only element of `value`.
 pub(super) fn filled(value: &Weight, shape: &[usize]) -> Option<Weight> {
-    let n: usize = shape.iter().product();
+    let n = count(shape)?;
     Weight::new(value.dtype(), shape.to_vec(), Bytes::from(value.bytes().repeat(n)))
         .filter(|_| !value.dtype().is_packed())
 }

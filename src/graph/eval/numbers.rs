@@ -211,7 +211,7 @@ fn reduce(kind: Reduction, inputs: &[&Weight], shape: &[usize]) -> Option<Number
         |list: &[(usize, usize)]| -> (Vec<usize>, Vec<usize>) { list.iter().copied().unzip() };
     let ((sizes, steps), (inner_sizes, inner_steps)) = (split(&kept), split(&gone));
     let (outer, inner) = (walk(&sizes, &steps), walk(&inner_sizes, &inner_steps));
-    if outer.len() != shape.iter().product::<usize>() || inner.is_empty() {
+    if Some(outer.len()) != crate::graph::dim::count(shape) || inner.is_empty() {
         return None;
     }
     Some(match weight.numbers() {

@@ -56,7 +56,7 @@ impl Graph {
         let origin = &self.origin;
         Ok(Model {
             proto: pb::ModelProto {
-                ir_version: origin.ir_version.max(if opset >= 21 { 10 } else { 8 }),
+                ir_version: origin.ir_version.max(ir_version(opset)),
                 producer_name: own_name(&origin.producer.0, "infermark"),
                 producer_version: own_name(&origin.producer.1, env!("CARGO_PKG_VERSION")),
                 domain: origin.domain.clone(),
@@ -223,4 +223,14 @@ fn dimension(dim: &Dim) -> pb::DimensionProto {
         Dim::Unknown => (None, None),
     };
     pb::DimensionProto { dim_value, dim_param, denotation: String::new() }
+}
+
+/// The version of the file format that came with an opset (ONNX, docs/Versioning.md).
+fn ir_version(opset: i64) -> i64 {
+    match opset {
+        ..=18 => 8,
+        19 | 20 => 9,
+        21 | 22 => 10,
+        _ => 11,
+    }
 }

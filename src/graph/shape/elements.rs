@@ -76,7 +76,7 @@ pub(super) fn of(c: &Context<'_>) -> Vec<Option<Vec<Element>>> {
         return split(c).unwrap_or_default();
     }
     let count = value.dims.as_deref().and_then(crate::graph::dim::fixed);
-    let count = count.map(|dims| dims.iter().product::<usize>()).filter(|n| *n <= MOST);
+    let count = count.and_then(|dims| crate::graph::dim::count(&dims)).filter(|n| *n <= MOST);
     let Some(count) = count else { return Vec::new() };
     let elements = one(c, count).filter(|e| e.len() == count);
     vec![elements.filter(|e| e.iter().any(|e| *e != Element::Unknown))]

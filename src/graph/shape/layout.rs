@@ -264,6 +264,7 @@ pub(super) fn split(c: &Context<'_>, axis: i64, num_outputs: Option<usize>) -> F
     };
     let axis = axis_of(axis, dims.len())?;
     let sizes: Option<Vec<Dim>> = match (num_outputs, &dims[axis]) {
+        (Some(n), _) if n != parts => return Err(format!("gives {parts} parts of {n}")),
         (Some(n), Dim::Fixed(whole)) if n > 0 => {
             // All of one size, the last one smaller where it must be.
             let each = whole.div_ceil(n);
@@ -360,11 +361,12 @@ pub(super) fn depth_to_space(c: &Context<'_>, block: usize) -> Facts {
     let Some([n, channels, h, w]) = c.dims(0)? else { return of_rank(dtype, Some(4)) };
     let times =
         |d: &Dim| d.fixed().and_then(|d| d.checked_mul(block)).map_or(Dim::Unknown, Dim::Fixed);
+    let area = block.checked_mul(block).ok_or("its blocks are too large")?;
     let channels = match channels.fixed() {
-        Some(channels) if channels % (block * block) != 0 => {
+        Some(channels) if channels % area != 0 => {
             return Err(format!("{channels} channels are no multiple of {block}²"));
         }
-        Some(channels) => Dim::Fixed(channels / (block * block)),
+        Some(channels) => Dim::Fixed(channels / area),
         None => Dim::Unknown,
     };
     one(dtype, Some(vec![n.clone(), channels, times(h), times(w)]))
@@ -374,7 +376,8 @@ pub(super) fn space_to_depth(c: &Context<'_>, block: usize) -> Facts {
     let dtype = c.dtype(0)?;
     let Some([n, channels, h, w]) = c.dims(0)? else { return of_rank(dtype, Some(4)) };
     let by = |d: &Dim| d.fixed().map_or(Dim::Unknown, |d| Dim::Fixed(d / block));
-    let channels = channels.fixed().and_then(|ch| ch.checked_mul(block * block));
+    let area = block.checked_mul(block).ok_or("its blocks are too large")?;
+    let channels = channels.fixed().and_then(|ch| ch.checked_mul(area));
     let channels = channels.map_or(Dim::Unknown, Dim::Fixed);
     one(dtype, Some(vec![n.clone(), channels, by(h), by(w)]))
 }

@@ -38,7 +38,8 @@ fn places(
     }
     let count = room.div_ceil(stride) + 1;
     // A window that would begin in the padding at the end does not count.
-    Ok(if (count - 1) * stride >= size + begin { count - 1 } else { count })
+    let begins = (count - 1).saturating_mul(stride);
+    Ok(if begins >= size.saturating_add(begin) { count - 1 } else { count })
 }
 
 fn slide(
