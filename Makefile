@@ -43,8 +43,10 @@ $(TOOLS)/bin/cargo-deny:
 
 # As many cases as took ten minutes on two virtual CPUs.
 FUZZ_CASES ?= 40000000
-fuzz: tools ## Try damaged models for some ten minutes, with checked arithmetic
-	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --profile fuzz --locked --test it fuzz:: -- --nocapture
+fuzz: tools ## Try damaged models for some ten minutes, with checked arithmetic and little memory
+	$(CARGO) test --profile fuzz --locked --test it --no-run
+	ulimit -v 8000000 && PROPTEST_CASES=$(FUZZ_CASES) \
+	  $(CARGO) test --profile fuzz --locked --test it fuzz:: -- --nocapture
 
 bench: ## Measure the harness's own cost (criterion)
 	$(CARGO) bench --locked --bench overhead

@@ -29,7 +29,7 @@ pub(super) fn apply(graph: &mut Graph) -> usize {
 fn matched(graph: &Graph, at: usize) -> Option<(usize, Weight, Weight)> {
     let node = &graph.nodes[at];
     let Op::Conv { activation: None, .. } = node.op else { return None };
-    let weight = graph.constant(node.input(1))?;
+    let weight = graph.constant(node.input(1)).filter(|w| !w.is_empty())?;
     let bias = match node.input(2) {
         None => vec![0.0; *weight.shape().first()?],
         Some(id) => graph.constant(Some(id))?.to_f64(),

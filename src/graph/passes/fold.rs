@@ -6,9 +6,9 @@ use crate::graph::ir::{Graph, Node, ValueId};
 use crate::graph::{Element, Numbers, Op, Weight, dim, onnx, shape};
 use crate::variant::DType;
 
-/// A folded constant may have this many bytes, or as many as its inputs have together: weights that
-/// are stored in a small way stay small.
-const MOST_BYTES: usize = 16 << 20;
+/// A folded constant may have this many elements, or as many bytes as its inputs have together:
+/// weights that are stored in a small way stay small, and a file cannot claim memory it does not fill.
+const MOST_ELEMENTS: usize = 4 << 20;
 
 /// All constants that one pass makes may have this many bytes.
 const MOST_BYTES_IN_ALL: usize = 128 << 20;
@@ -54,7 +54,8 @@ fn constants(graph: &Graph, node: &Node, room: usize) -> Option<Vec<Weight>> {
     let elements = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d))?;
     let bytes = dtype.bytes_of(elements)?;
     let sizes = node.inputs.iter().filter_map(|id| graph.constant(*id)).map(|w| w.bytes().len());
-    if bytes > MOST_BYTES.max(sizes.sum()) || bytes > room {
+    let given = sizes.fold(0_usize, usize::saturating_add);
+    if elements > MOST_ELEMENTS && bytes > given || bytes > room {
         return None;
     }
     evaluate(graph, node)

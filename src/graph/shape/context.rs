@@ -5,6 +5,9 @@ use crate::graph::dim::{self, Dim};
 use crate::graph::ir::{Graph, Node};
 use crate::variant::DType;
 
+/// Lists that are longer are no lists of axes.
+const MOST_AXES: usize = 256;
+
 /// A node in its graph.
 pub(super) struct Context<'a> {
     pub(super) graph: &'a Graph,
@@ -54,10 +57,11 @@ impl<'a> Context<'a> {
         self.elements(index)?.iter().map(Element::int).collect()
     }
 
-    /// How many elements the list in input `index` has.
+    /// How many elements the list of axes or sizes in input `index` has. A file may claim any number;
+    /// one that no shape has is as good as unknown.
     pub(super) fn length(&self, index: usize) -> Option<usize> {
         match self.dims(index).ok()?? {
-            [only] => only.fixed(),
+            [only] => only.fixed().filter(|n| *n <= MOST_AXES),
             _ => None,
         }
     }
