@@ -72,7 +72,8 @@ pub(super) fn write(graph: &Graph, node: &Node) -> Written {
     let outputs: Vec<String> = node.outputs.iter().map(name).collect();
     let dtype = node.input(0).and_then(|id| graph.value(id).dtype).unwrap_or(DType::F32);
     let mut parts = Parts {
-        title: &node.name,
+        // Values have names of their own; nodes of an opened branch may share theirs.
+        title: node.output(0).map_or(&node.name, |id| &graph.value(id).name),
         graph,
         dtype,
         written: Written { nodes: Vec::new(), constants: Vec::new() },
