@@ -220,7 +220,8 @@ fn table(report: &Report) -> String {
     };
     line("model", report.model.clone());
     let opset = report.opset.map_or("none of ONNX's".to_owned(), |n| n.to_string());
-    line("opset", format!("{opset}, written by {}", report.producer));
+    let by = if report.producer.is_empty() { "a tool that does not say" } else { &report.producer };
+    line("opset", format!("{opset}, written by {by}"));
     report.inputs.iter().for_each(|input| line("input", input.clone()));
     report.outputs.iter().for_each(|output| line("output", output.clone()));
     line(

@@ -146,6 +146,18 @@ impl Graph {
         name
     }
 
+    /// Keeps a name for [`Graph::add_reserved`]; false when something has it.
+    pub(super) fn reserve(&mut self, name: &str) -> bool {
+        self.names.insert(name.to_owned())
+    }
+
+    /// A new value under a name that was kept for it.
+    pub(super) fn add_reserved(&mut self, name: &str) -> ValueId {
+        let name = name.to_owned();
+        self.values.push(Value { name, dtype: None, dims: None, constant: None, elements: None });
+        ValueId(self.values.len() - 1)
+    }
+
     /// A new value called `wish`, or like it where that is taken.
     pub fn add_value(
         &mut self,

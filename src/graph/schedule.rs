@@ -1,7 +1,8 @@
 //! When each buffer is needed, and where it can lie: the plan that an engine of ours executes.
 
-use super::cost::{self, Kind};
+use super::cost;
 use super::ir::{Graph, ValueId};
+use super::op::Op;
 use crate::error::{Error, Result};
 
 /// Places in the arena are multiples of this: the strictest alignment of storage buffers that WebGPU
@@ -47,7 +48,10 @@ pub fn of(graph: &Graph) -> Result<Schedule> {
     let mut root: Vec<ValueId> = graph.value_ids().collect();
     let (mut first, mut last) = (vec![None; n], vec![0; n]);
     for (at, node) in graph.nodes.iter().enumerate() {
-        let is_view = cost::kind(graph, node) == Kind::Free;
+        let is_view = matches!(
+            node.op,
+            Op::Identity | Op::Reshape { .. } | Op::Flatten { .. } | Op::Squeeze | Op::Unsqueeze
+        );
         for output in node.outputs.iter().flatten() {
             match node.input(0).filter(|id| is_view && same_bytes(graph, *id, *output)) {
                 Some(input) => root[output.0] = root[input.0],

@@ -1,5 +1,6 @@
 //! What an inference of a case has to do, counted from the variant's graph.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::Result;
@@ -10,7 +11,8 @@ use crate::store::{WorkRecord, WorkRow};
 /// Counts for inputs of these shapes. What cannot be counted is recorded as such: it takes nothing
 /// from what was measured.
 pub(super) fn counted(model: &Path, shapes: Vec<(String, Vec<usize>)>) -> WorkRecord {
-    let (rows, unknown) = match rows(model, &shapes) {
+    let mut passes = BTreeMap::new();
+    let (rows, unknown) = match rows(model, &shapes, &mut passes) {
         Ok(rows) => (rows, None),
         Err(error) => (Vec::new(), Some(error.message().to_owned())),
     };
@@ -24,10 +26,15 @@ pub(super) fn counted(model: &Path, shapes: Vec<(String, Vec<usize>)>) -> WorkRe
         params: known(total.params),
         ops: rows.into_iter().map(stored).collect(),
         unknown,
+        passes,
     }
 }
 
-fn rows(model: &Path, shapes: &[(String, Vec<usize>)]) -> Result<Vec<cost::Row>> {
+fn rows(
+    model: &Path,
+    shapes: &[(String, Vec<usize>)],
+    changes: &mut BTreeMap<String, usize>,
+) -> Result<Vec<cost::Row>> {
     let mut graph = Graph::read(model)?;
     graph.bind_shapes(shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())))?;
     infer(&mut graph)?;
@@ -37,7 +44,10 @@ fn rows(model: &Path, shapes: &[(String, Vec<usize>)]) -> Result<Vec<cost::Row>>
         return Err(crate::error::Error::input(model.display(), message));
     }
     // Shapes are computed by nodes that no engine runs again and again.
-    passes::run(&mut graph, &[Pass::Fold, Pass::Canonicalise, Pass::Dead], usize::MAX)?;
+    for step in passes::run(&mut graph, &[Pass::Fold, Pass::Canonicalise, Pass::Dead], usize::MAX)?
+    {
+        *changes.entry(step.pass.to_string()).or_default() += step.changes;
+    }
     cost::of(&graph)
 }
 

@@ -304,6 +304,9 @@ pub struct WorkRecord {
     pub ops: Vec<WorkRow>,
     /// Why it cannot be counted, where the figures are `null`.
     pub unknown: Option<String>,
+    /// Places that each pass changed before it was counted.
+    #[serde(default)]
+    pub passes: BTreeMap<String, usize>,
 }
 
 /// One row of the table of work.

@@ -90,7 +90,7 @@ pub(super) fn generate(outline: &Outline, spec: &GeneratedSpec) -> Result<Datase
     Dataset::new("generated data", &arrays, About::default())
 }
 
-/// One batch of values for a model, as [`generate`] makes them: a free first axis is `batch`, other
+/// One batch of values for a model, as those of `[data.generated]`: a free first axis is `batch`, other
 /// free axes are what `sizes` says by name, or `length`. Inputs without axes are one value.
 pub fn one_batch(
     outline: &Outline,

@@ -1,5 +1,13 @@
 //! Models that are none, and what the `model` and `verify` commands say of good ones.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use infermark::graph::passes::{self, Pass};
+use infermark::graph::{Graph, Outline};
+use infermark::workload::one_batch;
+
+use super::conformance::{compare, runner};
 use super::onnx_file::{Node, external, model, relu};
 use super::passes::{MAGIKA, PARAPHRASE};
 use super::sandbox::Sandbox;
@@ -211,4 +219,49 @@ fn verify_finds_equal_what_is_and_says_what_is_not() {
     sandbox.run(&["verify", "relu.onnx", "--data", "none.npz"]).assert_error(&["none.npz"]);
     sandbox.run(&["verify", "relu.onnx", "--dim", "nope=3"]).assert_error(&["`nope`", "free0"]);
     sandbox.run(&["verify", "relu.onnx", "--tolerance", "-1"]).assert_error(&["--tolerance"]);
+}
+
+/// Small models of forms that are easily read wrong; the name says which.
+fn odd_models() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
+    let entries = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let mut models: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|e| e == "onnx")).collect();
+    models.sort();
+    models
+}
+
+#[test]
+fn odd_forms_answer_the_same_saved_and_rewritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("saved.onnx");
+    let mut runner = runner();
+    let backend = "ort:cpu".parse().unwrap();
+    let models = odd_models();
+    assert!(models.len() >= 20);
+    for path in models.iter().filter(|path| !path.ends_with("rs_noin.onnx")) {
+        let name = path.file_name().unwrap().display();
+        let inputs = one_batch(&Outline::read(path).unwrap(), 3, 4, &BTreeMap::new(), 3).unwrap();
+        let expected =
+            runner.run(path, &backend, &inputs).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let graph = Graph::read(path).unwrap();
+        let mut rewritten = graph.clone();
+        passes::run(&mut rewritten, &Pass::ALL, usize::MAX).unwrap();
+        let mut bound = graph.clone();
+        bound.bind_shapes(inputs.0.iter().map(|(n, t)| (n.as_str(), t.shape()))).unwrap();
+        passes::run(&mut bound, &Pass::ALL, usize::MAX).unwrap();
+        for (what, graph) in [("saved", &graph), ("rewritten", &rewritten), ("bound", &bound)] {
+            graph.write(&saved).unwrap();
+            let outputs = runner.run(&saved, &backend, &inputs);
+            let outputs = outputs.unwrap_or_else(|e| panic!("{name}, {what}: {e}"));
+            compare(&outputs, &expected).unwrap_or_else(|e| panic!("{name}, {what}: {e}"));
+        }
+    }
+}
+
+#[test]
+fn an_old_resize_without_inputs_is_kept_and_no_panic() {
+    let path = odd_models().into_iter().find(|path| path.ends_with("rs_noin.onnx")).unwrap();
+    let graph = Graph::read(&path).unwrap();
+    assert_eq!(graph.unsupported().count(), 1);
 }

@@ -17,7 +17,11 @@ pub(super) fn cast(weight: &Weight, dtype: DType, shape: Vec<usize>) -> Option<W
             cast.numbers() == Numbers::Ints(values)
         }
         (Numbers::Floats(values), dtype) if dtype.is_integer() => {
-            values.iter().all(|v| v.abs() < 2_f64.powi(31)) && dtype.size() >= 4
+            // Cut towards zero; beyond the type's range the result is the engine's own.
+            let cast =
+                Weight::from_numbers(dtype, shape.clone(), &Numbers::Floats(values.clone()))?;
+            let back = cast.to_f64();
+            values.iter().zip(back).all(|(v, b)| (v.trunc() - b).abs() < 0.5)
         }
         _ => true,
     };
@@ -31,6 +35,12 @@ pub(super) fn compute(
     dtype: DType,
     shape: Vec<usize>,
 ) -> Option<Weight> {
+    // What engines make of NaN in comparisons is their own.
+    let has_nan =
+        |w: &&Weight| matches!(w.numbers(), Numbers::Floats(v) if v.iter().any(|x| x.is_nan()));
+    if inputs.iter().any(has_nan) {
+        return None;
+    }
     // Each input as if it had the output's shape.
     let spread = |index: usize| -> Option<Numbers> {
         let weight = inputs.get(index)?;

@@ -73,12 +73,11 @@ impl Config {
             Some("roberta" | "xlm-roberta" | "camembert") => Family::Roberta,
             Some("distilbert") => Family::DistilBert,
             other => {
-                let name = other.unwrap_or("nothing");
+                let says =
+                    other.map_or("no model_type".to_owned(), |name| format!("model_type `{name}`"));
                 return Err(refuse(
                     subject,
-                    format!(
-                        "config.json says model_type `{name}`; bert, roberta and distilbert are known"
-                    ),
+                    format!("config.json says {says}; bert, roberta and distilbert are known"),
                 ));
             }
         };

@@ -134,6 +134,16 @@ impl<'a> Builder<'a> {
         let sum = self.binary("embeddings/placed", Binary::Add, sum, positions);
         let norm = self.title("embeddings.LayerNorm");
         let mut hidden = self.normalised(&norm, sum)?;
+        let further = self.title(&format!(
+            "{}.{}.",
+            Names::of(self.config.family).layers,
+            self.config.layers
+        ));
+        if self.weights.has_prefix(&further) {
+            let message =
+                format!("config.json has {} layers, and the weights have more", self.config.layers);
+            return Err(refuse(&self.graph.subject, message));
+        }
         let mask = self.additive_mask();
         for layer in 0..self.config.layers {
             hidden = self.layer(layer, hidden, mask)?;

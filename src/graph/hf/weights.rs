@@ -97,6 +97,11 @@ impl Weights {
         Weight::from_numbers(DType::F32, weight.shape().to_vec(), &wide).ok_or_else(missing)
     }
 
+    /// Whether there is a tensor whose name begins so.
+    pub(super) fn has_prefix(&self, prefix: &str) -> bool {
+        self.tensors.keys().any(|name| name.starts_with(prefix))
+    }
+
     /// Whether there is a tensor of that name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)

@@ -34,7 +34,8 @@ impl Graph {
         let proto = model.proto;
         let opset = opset(&graph, &proto)?;
         // A model without a graph is none, and was refused when it was read.
-        let inner = proto.graph.unwrap_or_default();
+        let mut inner = proto.graph.unwrap_or_default();
+        bring_in(&mut inner, beside).map_err(|e| in_model(subject, &e))?;
         graph.origin = Origin {
             ir_version: proto.ir_version,
             producer: (proto.producer_name, proto.producer_version),
@@ -55,7 +56,14 @@ impl Graph {
                 .collect(),
             types: std::collections::BTreeMap::new(),
         };
-        let mut loader = Loader { graph: &mut graph, opset, scope: HashMap::new(), beside };
+        let mut loader = Loader {
+            graph: &mut graph,
+            opset,
+            scope: HashMap::new(),
+            beside,
+            reserved: HashSet::new(),
+        };
+        loader.reserve(&inner);
         loader.inputs(&inner)?;
         let nodes = loader.nodes(&inner)?;
         let outputs = loader.outputs(&inner)?;
@@ -66,6 +74,30 @@ impl Graph {
         declare(&mut graph, &inner);
         Ok(graph)
     }
+}
+
+/// An error about a tensor, as one about the model that holds it.
+fn in_model(subject: &str, error: &Error) -> Error {
+    let first = error.to_string();
+    let message = first.lines().next().unwrap_or_default().to_owned();
+    Error::input(subject, message).remedy(error.remedy_text().unwrap_or_default())
+}
+
+/// Values of attributes and inner graphs that lie in files beside the model, as slices of those: such
+/// nodes may be saved elsewhere.
+fn bring_in(graph: &mut pb::GraphProto, beside: Option<&Beside>) -> Result<()> {
+    for attribute in graph.node.iter_mut().flat_map(|n| &mut n.attribute) {
+        for tensor in attribute.t.iter_mut().chain(&mut attribute.tensors) {
+            tensor::bring_in(tensor, beside)?;
+        }
+        for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
+            for tensor in &mut inner.initializer {
+                tensor::bring_in(tensor, beside)?;
+            }
+            bring_in(inner, beside)?;
+        }
+    }
+    Ok(())
 }
 
 fn is_onnx(domain: &str) -> bool {
@@ -83,7 +115,9 @@ fn opset(graph: &Graph, model: &pb::ModelProto) -> Result<Option<i64>> {
         .remedy(format!("opsets {first} to {last} can be read; convert the model to one of them")))
 }
 
-/// Sizes that the file states where nothing can be inferred: outputs of unknown operators.
+/// Types and ranks that the file states where nothing is inferred: outputs of unknown operators.
+///
+/// Fixed sizes are not taken over: files keep those of the example that they were exported with.
 fn declare(graph: &mut Graph, inner: &pb::GraphProto) {
     for info in inner.value_info.iter().chain(&inner.output) {
         let (Some(id), Some((dtype, dims))) = (graph.find(&info.name), declared(info)) else {
@@ -91,12 +125,8 @@ fn declare(graph: &mut Graph, inner: &pb::GraphProto) {
         };
         let value = graph.value_mut(id);
         value.dtype = value.dtype.or(dtype);
-        value.dims = match (value.dims.take(), dims) {
-            (Some(own), Some(stated)) if own.len() == stated.len() => {
-                Some(own.iter().zip(&stated).map(|(a, b)| a.or_better(b)).collect())
-            }
-            (own, stated) => own.or(stated),
-        };
+        let named = |dim: &Dim| if dim.fixed().is_some() { Dim::Unknown } else { dim.clone() };
+        value.dims = value.dims.take().or_else(|| Some(dims?.iter().map(named).collect()));
     }
 }
 
@@ -113,8 +143,9 @@ pub(in crate::graph) fn inline(
     if has_inner && defines.into_iter().any(|name| graph.find(name).is_some()) {
         return Ok(None);
     }
-    let mut loader = Loader { graph, opset: branch.opset, scope, beside: None };
-    loader.initializers(&branch.proto)?;
+    let mut loader =
+        Loader { graph, opset: branch.opset, scope, beside: None, reserved: HashSet::new() };
+    loader.reserve(&branch.proto);
     let nodes = loader.nodes(&branch.proto)?;
     let outputs = loader.outputs(&branch.proto)?;
     Ok(Some((nodes, outputs)))
@@ -126,12 +157,29 @@ struct Loader<'a> {
     /// Names that can be seen, and what they stand for.
     scope: HashMap<String, ValueId>,
     beside: Option<&'a Beside>,
+    /// Names that are kept for values yet to come.
+    reserved: HashSet<String>,
 }
 
 impl Loader<'_> {
+    /// Keeps the names of a graph from constants and values that are made on the way.
+    fn reserve(&mut self, proto: &pb::GraphProto) {
+        let inputs = proto.input.iter().map(|v| &v.name);
+        let tensors = proto.initializer.iter().map(|t| &t.name);
+        for name in inputs.chain(tensors).chain(proto.node.iter().flat_map(|n| &n.output)) {
+            if !name.is_empty() && self.graph.reserve(name) {
+                self.reserved.insert(name.clone());
+            }
+        }
+    }
+
     /// A value that is defined here, under its own name where that is free.
     fn define(&mut self, name: &str) -> ValueId {
-        let id = self.graph.add_value(name, None, None);
+        let id = if self.reserved.remove(name) {
+            self.graph.add_reserved(name)
+        } else {
+            self.graph.add_value(name, None, None)
+        };
         self.scope.insert(name.to_owned(), id);
         id
     }
@@ -143,7 +191,8 @@ impl Loader<'_> {
             if !seen.insert(&tensor.name) {
                 return Err(self.graph.refuse(format!("two tensors are called `{}`", tensor.name)));
             }
-            match tensor::weight(tensor, self.beside).map_err(|e| self.in_model(&e))? {
+            let weight = tensor::weight(tensor, self.beside);
+            match weight.map_err(|e| in_model(&self.graph.subject, &e))? {
                 Some(weight) => {
                     let id = self.define(&tensor.name);
                     self.graph.make_constant(id, weight);
@@ -152,12 +201,6 @@ impl Loader<'_> {
             }
         }
         Ok(opaque)
-    }
-
-    fn in_model(&self, error: &Error) -> Error {
-        let first = error.to_string();
-        let message = first.lines().next().unwrap_or_default().to_owned();
-        Error::input(&self.graph.subject, message).remedy(error.remedy_text().unwrap_or_default())
     }
 
     fn inputs(&mut self, proto: &pb::GraphProto) -> Result<()> {

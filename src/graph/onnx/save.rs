@@ -34,12 +34,9 @@ impl Graph {
     /// The graph as a file's content; weights are shared and not copied.
     pub fn to_model(&self) -> Result<Model> {
         let own = self.origin.opset();
-        let needed = self.nodes.iter().map(|node| write::needs(self, node)).max();
+        let needed = needs(self, &self.nodes)?;
         let uses_onnx = own.is_some() || self.nodes.iter().any(|n| n.op.domain().is_empty());
-        let opset = own.unwrap_or(0).max(needed.unwrap_or(write::OLDEST)).max(write::OLDEST);
-        for node in &self.nodes {
-            self.keeps_meaning(node, opset)?;
-        }
+        let opset = own.unwrap_or(0).max(needed).max(write::OLDEST);
         let mut domains = self.origin.domains.clone();
         if self.nodes.iter().any(|n| n.op.domain() == MICROSOFT) {
             domains.entry(MICROSOFT.to_owned()).or_insert(1);
@@ -92,19 +89,11 @@ impl Graph {
                 proto.initializer.push(tensor::proto(&value.name, weight));
             }
         }
+        let (nodes, constants) = self.written(&self.nodes, opset)?;
+        proto.node = nodes;
+        proto.initializer.extend(constants);
         let edges: BTreeSet<ValueId> = self.inputs.iter().chain(&self.outputs).copied().collect();
         for node in &self.nodes {
-            let mut written = write::write(self, node);
-            if let Op::If { then_branch, else_branch } = &node.op {
-                for (name, branch) in [("then_branch", then_branch), ("else_branch", else_branch)] {
-                    let inner = self.branch(node, branch, opset)?;
-                    let fields = written.nodes.iter_mut().flat_map(|n| &mut n.attribute);
-                    fields.filter(|a| a.name == name).for_each(|a| a.g = Some(inner.clone()));
-                }
-            }
-            proto.node.extend(written.nodes);
-            let constant = |(name, weight): (String, _)| tensor::proto(&name, &weight);
-            proto.initializer.extend(written.constants.into_iter().map(constant));
             // What was inferred helps readers that cannot infer; a half-known value helps nobody.
             let inner = node.outputs.iter().flatten().filter(|id| !edges.contains(id));
             let known = inner.filter(|id| {
@@ -114,6 +103,29 @@ impl Graph {
             proto.value_info.extend(known.map(|id| self.info(*id)));
         }
         Ok(proto)
+    }
+
+    /// Nodes in the form of `opset`, those of branches too, and the constants that are made for them.
+    fn written(
+        &self,
+        nodes: &[Node],
+        opset: i64,
+    ) -> Result<(Vec<pb::NodeProto>, Vec<pb::TensorProto>)> {
+        let (mut protos, mut constants) = (Vec::new(), Vec::new());
+        for node in nodes {
+            self.keeps_meaning(node, opset)?;
+            let mut written = write::write(self, node);
+            if let Op::If { then_branch, else_branch } = &node.op {
+                for (name, branch) in [("then_branch", then_branch), ("else_branch", else_branch)] {
+                    let inner = self.branch(node, branch, opset)?;
+                    let fields = written.nodes.iter_mut().flat_map(|n| &mut n.attribute);
+                    fields.filter(|a| a.name == name).for_each(|a| a.g = Some(inner.clone()));
+                }
+            }
+            protos.extend(written.nodes);
+            constants.extend(written.constants.iter().map(|(n, w)| tensor::proto(n, w)));
+        }
+        Ok((protos, constants))
     }
 
     /// A branch as it is, or brought into the newest form where `opset` is not the one it was
@@ -131,12 +143,9 @@ impl Graph {
         };
         let mut proto = pb::GraphProto { name: branch.proto.name.clone(), ..Default::default() };
         let outer = self.values.len();
-        for inner in &nodes {
-            scratch.keeps_meaning(inner, opset)?;
-            let written = write::write(&scratch, inner);
-            proto.node.extend(written.nodes);
-            proto.initializer.extend(written.constants.iter().map(|(n, w)| tensor::proto(n, w)));
-        }
+        let (protos, constants) = scratch.written(&nodes, opset)?;
+        proto.node = protos;
+        proto.initializer = constants;
         for value in &scratch.values[outer..] {
             proto.initializer.extend(value.constant.iter().map(|w| tensor::proto(&value.name, w)));
         }
@@ -189,6 +198,22 @@ impl Graph {
             .remedy(format!("export the model for opset {opset}"))),
         }
     }
+}
+
+/// The oldest opset that has everything in `nodes`, branches included.
+fn needs(graph: &Graph, nodes: &[Node]) -> Result<i64> {
+    let mut opset = write::OLDEST;
+    for node in nodes {
+        opset = opset.max(write::needs(graph, node));
+        let Op::If { then_branch, else_branch } = &node.op else { continue };
+        for branch in [then_branch, else_branch] {
+            let mut scratch = graph.clone();
+            if let Some((inner, _)) = load::inline(&mut scratch, branch)? {
+                opset = opset.max(needs(&scratch, &inner)?);
+            }
+        }
+    }
+    Ok(opset)
 }
 
 fn changed(raw: &RawNode, opset: i64) -> Option<(String, i64)> {

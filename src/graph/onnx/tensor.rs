@@ -78,6 +78,18 @@ pub(super) fn weight(tensor: &pb::TensorProto, beside: Option<&Beside>) -> Resul
     }
 }
 
+/// Makes a tensor that keeps its values in a file hold them itself.
+pub(super) fn bring_in(tensor: &mut pb::TensorProto, beside: Option<&Beside>) -> Result<()> {
+    if tensor.data_location == pb::EXTERNAL
+        && let Some(weight) = weight(tensor, beside)?
+    {
+        tensor.raw_data = weight.bytes().clone();
+        tensor.data_location = 0;
+        tensor.external_data.clear();
+    }
+    Ok(())
+}
+
 /// The bytes, wherever the tensor keeps them; `None` where a field of another type is filled.
 fn stored(
     tensor: &pb::TensorProto,

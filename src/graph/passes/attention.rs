@@ -60,6 +60,9 @@ fn matched(graph: &Graph, at: usize) -> Option<Found> {
     }
     // Heads must not be broadcast: the operator has no such thing.
     let heads = |id: ValueId| graph.dims(Some(id)).map(|d| d[..2].to_vec());
+    if heads(query).is_none_or(|dims| dims.contains(&Dim::Unknown)) {
+        return None;
+    }
     if heads(query) != heads(keys) || heads(query) != heads(value) {
         return None;
     }

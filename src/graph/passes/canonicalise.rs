@@ -46,7 +46,8 @@ fn simpler(graph: &Graph, node: &Node) -> Option<Node> {
             {
                 return with(Op::Identity, vec![Some(other)]);
             }
-            unexpanded(graph, node)
+            // `PRelu` broadcasts its second input only: the first one must have the whole size.
+            if *kind == Binary::PRelu { None } else { unexpanded(graph, node) }
         }
         Op::Transpose { perm } => {
             let inner = maker(graph, node.input(0)?)?;

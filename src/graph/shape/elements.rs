@@ -78,7 +78,15 @@ pub(super) fn of(c: &Context<'_>) -> Vec<Option<Vec<Element>>> {
     let count = value.dims.as_deref().and_then(crate::graph::dim::fixed);
     let count = count.and_then(|dims| crate::graph::dim::count(&dims)).filter(|n| *n <= MOST);
     let Some(count) = count else { return Vec::new() };
-    let elements = one(c, count).filter(|e| e.len() == count);
+    let mut elements = one(c, count).filter(|e| e.len() == count);
+    if value.dtype == Some(DType::I32) {
+        // What does not fit wraps, as every engine computes it; nothing is said about it here.
+        for element in elements.iter_mut().flatten() {
+            if element.int().is_some_and(|n| i32::try_from(n).is_err()) {
+                *element = Element::Unknown;
+            }
+        }
+    }
     vec![elements.filter(|e| e.iter().any(|e| *e != Element::Unknown))]
 }
 
@@ -112,7 +120,7 @@ fn one(c: &Context<'_>, count: usize) -> Option<Vec<Element>> {
             let places = super::indexing::places(c, 0, 1, data.len())?;
             Some(places.into_iter().filter_map(|at| data.get(at).cloned()).collect())
         }
-        Op::Concat { .. } if count > 0 => {
+        Op::Concat { .. } if c.dims(0).ok()??.len() == 1 => {
             let parts: Option<Vec<_>> = (0..c.node.inputs.len())
                 .map(|i| {
                     let unknown = || Some(vec![Element::Unknown; c.length(i)?]);
@@ -169,7 +177,11 @@ fn one(c: &Context<'_>, count: usize) -> Option<Vec<Element>> {
             [only] => Some(vec![only.clone(); count]),
             all => (all.len() == count).then(|| all.to_vec()),
         },
-        Op::Reduce { kind, .. } if count == 1 => {
+        // Only these give the element of a list of one.
+        Op::Reduce {
+            kind: kind @ (Reduction::Prod | Reduction::Sum | Reduction::Max | Reduction::Min),
+            ..
+        } if count == 1 => {
             let all: Option<Vec<i64>> = input(0)?.iter().map(Element::int).collect();
             let mut all = all?.into_iter();
             let first = all.next()?;

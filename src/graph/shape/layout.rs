@@ -332,7 +332,30 @@ pub(super) fn resize(c: &Context<'_>, attributes: &ResizeAttributes) -> Facts {
     };
     let scales = c.graph.constant(c.node.input(2)).filter(|s| !s.is_empty()).map(Weight::to_f64);
     let sizes = c.elements(3);
+    // Of sizes that must keep the proportions, one of them decides about all.
+    let kept = || -> Option<f64> {
+        let sizes: Option<Vec<i64>> = sizes.as_ref()?.iter().map(Element::int).collect();
+        let ratio = |(axis, size): (&usize, i64)| Some(size as f64 / dims[*axis].fixed()? as f64);
+        let ratios: Option<Vec<f64>> = axes.iter().zip(sizes?).map(ratio).collect();
+        match attributes.keep_aspect_ratio_policy.as_str() {
+            "not_larger" => ratios?.into_iter().reduce(f64::min),
+            "not_smaller" => ratios?.into_iter().reduce(f64::max),
+            _ => None,
+        }
+    };
+    let kept = if scales.is_none() { kept() } else { None };
     for (at, axis) in axes.iter().enumerate() {
+        if let (Some(ratio), Dim::Fixed(n)) = (kept, &dims[*axis]) {
+            // Halves are rounded up.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "whole, ≥ 0"
+            )]
+            let size = (ratio * *n as f64 + 0.5).floor().max(0.0) as usize;
+            out[*axis] = Dim::Fixed(size);
+            continue;
+        }
         out[*axis] = match (&scales, &sizes, &dims[*axis]) {
             (None, Some(sizes), _) if attributes.keep_aspect_ratio_policy == "stretch" => {
                 sizes.get(at).and_then(Element::dim).unwrap_or(Dim::Unknown)

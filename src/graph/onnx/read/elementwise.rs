@@ -77,10 +77,12 @@ fn dropout(node: &mut Lower<'_>) -> Result<Op, Reason> {
         return Err("it may be asked to train".to_owned());
     }
     if let Some(mask) = node.output(1) {
-        // Everything is kept; before opset 10 the mask was of the data's type.
+        // Everything is kept. Before opset 12 the mask of inference is not defined, and ONNX Runtime
+        // gives zeros; before opset 10 it was of the data's type.
         let data = node.input(0)?;
         let dtype = if node.since < 10 { node.graph.value(data).dtype } else { Some(DType::Bool) };
-        let one = Weight::scalar(dtype.unwrap_or(DType::F32), 1.0).reshaped(vec![1]);
+        let kept = if node.since < 12 { 0.0 } else { 1.0 };
+        let one = Weight::scalar(dtype.unwrap_or(DType::F32), kept).reshaped(vec![1]);
         let value = one.ok_or("its mask is no number")?;
         let shape = node.first("shape", Op::Shape { start: 0, end: None }, &[data]);
         node.first("mask", Op::ConstantOfShape { value }, &[shape]);

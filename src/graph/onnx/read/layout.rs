@@ -135,12 +135,31 @@ fn top_k(node: &mut Lower<'_>) -> Result<Op, Reason> {
     Ok(Op::TopK { axis, largest, sorted })
 }
 
+/// Before opset 11 nothing was said about rounding: ONNX Runtime rounds down where it enlarges and up
+/// where it shrinks.
+fn nearest_of_old(node: &Lower<'_>) -> Result<&'static str, Reason> {
+    let scales = match node.attributes.floats("scales")? {
+        Some(scales) => Some(scales.into_iter().map(f64::from).collect()),
+        None => node.graph.constant(node.inputs.get(1).copied().flatten()).map(Weight::to_f64),
+    };
+    let mode = node.attributes.text_or("mode", "nearest")?;
+    match scales {
+        // `Upsample` only enlarges.
+        _ if node.proto.op_type == "Upsample" => Ok("floor"),
+        _ if mode != "nearest" => Ok("floor"),
+        Some(scales) if scales.iter().all(|s| *s >= 1.0) => Ok("floor"),
+        Some(scales) if scales.iter().all(|s| *s <= 1.0) => Ok("ceil"),
+        Some(_) => Err("it enlarges one axis and shrinks another, in an old opset".to_owned()),
+        None => Err("its scales are not known, in an old opset".to_owned()),
+    }
+}
+
 fn resize(node: &mut Lower<'_>) -> Result<Op, Reason> {
     let a = &node.attributes;
-    // Before opset 11: `asymmetric` and rounding down, scales as input 1.
+    // Before opset 11: `asymmetric`, and scales as input 1.
     let old = node.since < 11;
     let transformation = if old { "asymmetric" } else { "half_pixel" };
-    let nearest = if old { "floor" } else { "round_prefer_floor" };
+    let nearest = if old { nearest_of_old(node)? } else { "round_prefer_floor" };
     let attributes = ResizeAttributes {
         mode: a.text_or("mode", "nearest")?,
         coordinate_transformation_mode: a
@@ -158,7 +177,9 @@ fn resize(node: &mut Lower<'_>) -> Result<Op, Reason> {
             let weight = Weight::floats(vec![scales.len()], &scales);
             node.set_input(1, "scales", weight.ok_or("its scales do not fit")?);
         }
-        node.inputs.insert(1, None);
+        let data = node.input(0)?;
+        let scales = node.input(1)?;
+        node.inputs = vec![Some(data), None, Some(scales)];
     }
     Ok(Op::Resize(Box::new(attributes)))
 }

@@ -45,6 +45,6 @@ fn softmax(node: &mut Lower<'_>, op: impl Fn(i64) -> Op) -> Result<Op, Reason> {
     let shape = node.first("shape", Op::Shape { start: 0, end: None }, &[input]);
     let flat = node.first("flat", Op::Flatten { axis }, &[input]);
     node.inputs[0] = Some(flat);
-    node.then("unflattened", Op::Reshape { allowzero: false }, &[shape])?;
+    node.then("unflattened", Op::Reshape { allowzero: true }, &[shape])?;
     Ok(op(-1))
 }
