@@ -42,7 +42,7 @@ $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --locked --version $(DENY_VERSION) --root $(TOOLS)
 
 # As many cases as took ten minutes on two virtual CPUs.
-FUZZ_CASES ?= 55000000
+FUZZ_CASES ?= 75000000
 fuzz: tools ## Try damaged models for some ten minutes, with checked arithmetic and little memory
 	$(CARGO) test --profile fuzz --locked --test it --no-run
 	ulimit -v 8000000 && PROPTEST_CASES=$(FUZZ_CASES) \
