@@ -8,6 +8,7 @@
 pub mod artifact;
 pub mod backend;
 pub mod cli;
+pub mod compress;
 pub mod economics;
 pub mod error;
 pub mod graph;

@@ -12,6 +12,10 @@ pub struct Settings {
     pub cache: Cache,
     /// Where runs are stored: `$INFERMARK_REPORTS`, else `reports` in the current folder.
     pub reports: PathBuf,
+    /// Where variants are kept: `$INFERMARK_VARIANTS`, else `variants` in the current folder.
+    pub variants: PathBuf,
+    /// The user's login name: `$USER`.
+    pub user: Option<String>,
     /// The user's own ONNX Runtime library: `$ORT_DYLIB_PATH`.
     pub ort_dylib: Option<PathBuf>,
 }
@@ -40,6 +44,8 @@ impl Settings {
         Self {
             cache: Cache::at(cache.join("infermark")).with_access(access),
             reports: get("INFERMARK_REPORTS").unwrap_or_else(|| PathBuf::from("reports")),
+            variants: get("INFERMARK_VARIANTS").unwrap_or_else(|| PathBuf::from("variants")),
+            user: text("USER"),
             ort_dylib: get("ORT_DYLIB_PATH"),
         }
     }

@@ -1,12 +1,14 @@
 //! Arguments → settings → call → exit code. One file a subcommand.
 
 mod cache;
+mod compress;
 mod cost;
 mod doctor;
 mod fetching;
 mod fit_head;
 mod hardware;
 mod interrupt;
+mod make;
 mod model;
 mod output;
 mod prices;
@@ -16,6 +18,7 @@ mod run;
 mod runs;
 mod runtime;
 mod target;
+mod variants;
 mod verify;
 
 use std::process::ExitCode;
@@ -55,6 +58,13 @@ enum Command {
     Prices {
         #[command(subcommand)]
         command: prices::Command,
+    },
+    /// Make smaller variants of a model, judged stage by stage
+    Compress(compress::Args),
+    /// Variants that were made: list, show, approve, reject
+    Variants {
+        #[command(subcommand)]
+        command: variants::Command,
     },
     /// Say what a model is made of, and what each backend can run of it
     Model {
@@ -131,6 +141,8 @@ fn dispatch(cli: Cli) -> Result<Ended> {
         Some(Command::Cost(args)) => cost::execute(&args, &settings()).map(fine),
         Some(Command::Prices { command }) => prices::execute(&command).map(fine),
         Some(Command::Model { command }) => model::execute(&command, &settings()).map(fine),
+        Some(Command::Compress(args)) => compress::execute(&args, &settings()),
+        Some(Command::Variants { command }) => variants::execute(&command, &settings()).map(fine),
         Some(Command::Verify(args)) => verify::execute(&args, &settings()),
         Some(Command::FitHead(args)) => fit_head::execute(&args, &settings()).map(fine),
         Some(Command::Hardware(args)) => hardware::execute(&args).map(fine),

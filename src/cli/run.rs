@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Ended;
+use super::make;
 use super::output::{self, Format};
 use super::progress::Progress;
 use super::runtime::Runtime;
@@ -25,7 +26,7 @@ use crate::workload::{self, Plan, Resolved, Split, Threads};
 
 #[derive(clap::Args, Clone, Default)]
 pub(super) struct Args {
-    /// A model (`.onnx`), a workload (`.toml`) or a built-in one (`magika`, `sentiment`); the
+    /// A model (`.onnx`), a workload (`.toml`) or a built-in one (`magika`, `sentiment`, `digits`); the
     /// quickstart when left out
     pub(super) target: Option<PathBuf>,
     /// Backends, e.g. `ort:cpu,ort:cuda`; instead of the workload's
@@ -118,10 +119,11 @@ fn one(args: &Args, settings: &Settings) -> Result<Ended> {
         backend::check_name(id)?;
     }
     output::say(&format!("workload {}: fetching and checking model and data", workload.name));
-    let resolved = workload::resolve(workload, Split::Test, &base, &settings.cache)?;
+    let mut resolved = workload::resolve(workload, Split::Test, &base, &settings.cache)?;
     for note in &resolved.notes {
         output::say(&format!("  {note}"));
     }
+    make::variants(&mut resolved, settings, args.runtime, !args.dry_run)?;
     if let Some(path) = &args.save_workload {
         target::save_workload(path, &resolved, &base)?;
     }

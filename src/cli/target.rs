@@ -64,6 +64,7 @@ fn for_model(path: &Path) -> Workload {
     Workload {
         name: stem.chars().map(plain).collect(),
         baseline: None,
+        calibration: None,
         variants: Vec::new(),
         description: "Generated inputs that fit the model's signature".to_owned(),
         model: ModelSpec {
@@ -161,13 +162,16 @@ pub(super) fn save_workload(path: &Path, resolved: &Resolved, base: &Path) -> Re
         }
     };
     let mut sources = vec![&mut saved.model.source];
-    sources.extend(saved.variants.iter_mut().map(|v| &mut v.path));
+    sources.extend(saved.variants.iter_mut().filter_map(|v| v.path.as_mut()));
     sources.extend(saved.data.npz.iter_mut().map(|npz| &mut npz.source));
     sources.extend(saved.data.files.iter_mut().map(|files| &mut files.classes.source));
+    sources.extend(saved.data.arrays.iter_mut().flat_map(|arrays| &mut arrays.sources));
     if let Some(table) = &mut saved.data.table {
         sources.extend(table.sources.iter_mut().map(|s| &mut s.source));
         sources.extend(table.tokenizer.iter_mut().map(|t| &mut t.source));
     }
+    let calibration = saved.calibration.iter_mut().flat_map(|c| &mut c.sources);
+    sources.extend(calibration.map(|s| &mut s.source));
     sources.extend(saved.quality.iter_mut().filter_map(|q| q.head.as_mut()));
     sources.into_iter().for_each(absolute);
     // Generated data follow from the seed and the sizes, which a user may well edit.

@@ -199,6 +199,11 @@ impl Graph {
         output
     }
 
+    /// States the element type of a value: for whoever makes nodes whose type nothing tells.
+    pub fn set_dtype(&mut self, id: ValueId, dtype: DType) {
+        self.values[id.0].dtype = Some(dtype);
+    }
+
     /// Makes a value a constant: whoever produced it must be removed.
     pub(super) fn make_constant(&mut self, id: ValueId, weight: Weight) {
         let value = &mut self.values[id.0];

@@ -144,6 +144,19 @@ impl Weight {
         }
     }
 
+    /// The elements as `f32`, rounded to nearest.
+    #[expect(clippy::cast_possible_truncation, reason = "that is what is asked for")]
+    pub fn to_f32(&self) -> Vec<f32> {
+        match self.dtype {
+            DType::F32 => self
+                .bytes
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
+            _ => self.to_f64().into_iter().map(|v| v as f32).collect(),
+        }
+    }
+
     /// The elements as `i64`; `None` for floats and for what does not fit.
     pub fn to_i64(&self) -> Option<Vec<i64>> {
         match self.numbers() {

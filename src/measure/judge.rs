@@ -44,6 +44,16 @@ pub(super) fn outputs(
     Ok(all)
 }
 
+/// The output of every sample from a worker that is prepared, in batches of one: nothing is timed.
+pub fn outputs_of_variant(
+    worker: &mut Worker,
+    output: Option<&str>,
+    samples: u32,
+    patience: Nanos,
+) -> Result<Outputs> {
+    outputs(worker, output, samples, 1, patience)
+}
+
 /// The output of every sample of `resolved` from a worker of its own, in batches of one: nothing
 /// is timed. For fitting a head.
 pub fn outputs_of_model(

@@ -4,6 +4,7 @@ mod case;
 mod host;
 mod judge;
 mod limited;
+mod maker;
 mod pass;
 mod protocol;
 mod rounds;
@@ -15,8 +16,9 @@ mod work;
 mod worker;
 
 pub use host::{Worker, WorkerCommand};
-pub use judge::outputs_of_model;
+pub use judge::{outputs_of_model, outputs_of_variant};
 pub use limited::{Ended, run_limited};
+pub use maker::{Made, Maker};
 pub use protocol::{
     Burst, Command, Event, Loaded, PrepareSpec, RunSpec, WINDOW_ROWS, from_rows, to_rows,
 };

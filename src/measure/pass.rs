@@ -212,6 +212,7 @@ impl<'a> Pass<'a> {
                 parent: variant.lineage.parent.clone(),
                 made_by: variant.lineage.made_by.clone(),
                 upfront_cost_usd: variant.lineage.upfront_cost_usd,
+                approval: variant.lineage.approval.map(|a| a.to_string()),
             },
             machine: Some(machine(host)),
             host_id: host.host_id.clone(),

@@ -50,7 +50,7 @@ pub enum Command {
         /// The sample after the last one.
         to: u32,
     },
-    /// Run a model once on given inputs, whatever is prepared: nothing is timed. Answer: `ran`.
+    /// Run a model on given samples, whatever is prepared: nothing is timed. Answer: `ran`.
     Run(Box<RunSpec>),
     /// Say which operators of a model a backend lacks, whatever is prepared. Answer: `covered`.
     Cover {
@@ -88,7 +88,7 @@ pub struct PrepareSpec {
     pub seed: u64,
 }
 
-/// A model to be run once.
+/// A model to be run on samples, one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {
     /// The artifact.
@@ -97,10 +97,14 @@ pub struct RunSpec {
     pub backend: BackendId,
     /// Threads, optimisation, library.
     pub options: PrepareOptions,
-    /// The file of its inputs, in the format safetensors.
+    /// The file of their inputs, in the format safetensors: `0/NAME` is sample 0's input `NAME`.
     pub inputs: PathBuf,
-    /// The file that its outputs are written to.
+    /// How many samples it holds.
+    pub samples: usize,
+    /// The file that outputs are written to, named the same way.
     pub outputs: PathBuf,
+    /// Whether the session of the last `run` may serve again: the file is the same one.
+    pub again: bool,
 }
 
 /// A short run of given samples.

@@ -44,8 +44,27 @@ impl Runner {
 
     /// What the model at `path` gives for `inputs` on `backend`, its graph left as it is.
     pub fn run(&mut self, path: &Path, backend: &BackendId, inputs: &Tensors) -> Result<Tensors> {
+        let given =
+            self.run_all(path, backend, Optimization::None, std::slice::from_ref(inputs), false)?;
+        Ok(given.into_iter().next().unwrap_or_default())
+    }
+
+    /// What the model at `path` gives for each sample; with `again`, the session of the last call may
+    /// serve: the file must be the same.
+    pub fn run_all(
+        &mut self,
+        path: &Path,
+        backend: &BackendId,
+        optimization: Optimization,
+        samples: &[Tensors],
+        again: bool,
+    ) -> Result<Vec<Tensors>> {
         let file = |name: &str| self.folder.path().join(name);
         let (inputs_file, outputs_file) = (file("inputs"), file("outputs"));
+        let mut inputs = Tensors::default();
+        for (at, sample) in samples.iter().enumerate() {
+            inputs.stack(at, sample.clone());
+        }
         inputs.write(&inputs_file)?;
         let command = Command::Run(Box::new(RunSpec {
             variant: Variant {
@@ -58,13 +77,15 @@ impl Runner {
                 lineage: Lineage::default(),
             },
             backend: backend.clone(),
-            options: self.options(backend),
+            options: PrepareOptions { optimization, ..self.options(backend) },
             inputs: inputs_file,
+            samples: samples.len(),
             outputs: outputs_file.clone(),
+            again,
         }));
         let is_ran = |event: &Event| matches!(event, Event::Ran).then_some(());
         self.ask(&command, is_ran)?;
-        Tensors::read(&outputs_file)
+        Ok(Tensors::read(&outputs_file)?.unstacked(samples.len()))
     }
 
     /// Which operators of the model at `path` `backend` lacks.

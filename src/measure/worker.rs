@@ -26,6 +26,7 @@ pub fn serve() -> Result<()> {
     let mut out = Events::take_stdout()?;
     let commands = read_commands();
     let mut prepared: Option<Ready> = None;
+    let mut last: Option<Box<dyn Session>> = None;
     while let Ok(line) = commands.recv() {
         let event = match serde_json::from_str::<Command>(&line) {
             Ok(Command::Quit) => {
@@ -36,7 +37,7 @@ pub fn serve() -> Result<()> {
                 prepared = Some(ready);
                 Event::Prepared { facts }
             }),
-            Ok(Command::Run(spec)) => run_once(&spec),
+            Ok(Command::Run(spec)) => run_all(&spec, &mut last),
             Ok(Command::Cover { model, backend, options }) => {
                 backend::open(&backend, Arc::new(VirtualClock::default()))
                     .and_then(|engine| engine.coverage(&model, &options))
@@ -53,12 +54,22 @@ pub fn serve() -> Result<()> {
     Ok(())
 }
 
-/// Runs a model once and writes what it gave.
-fn run_once(spec: &RunSpec) -> Result<Event> {
-    let engine = backend::open(&spec.backend, Arc::new(VirtualClock::default()))?;
+/// Runs a model on each sample and writes what it gave; its session is kept as the `last` one.
+fn run_all(spec: &RunSpec, last: &mut Option<Box<dyn Session>>) -> Result<Event> {
     let inputs = Tensors::read(&spec.inputs)?;
-    let mut session = engine.prepare(&spec.variant, &spec.options)?.spawn()?;
-    session.run(&inputs, &mut Trace::default())?.write(&spec.outputs)?;
+    let mut session = match last.take().filter(|_| spec.again) {
+        Some(session) => session,
+        None => {
+            let engine = backend::open(&spec.backend, Arc::new(VirtualClock::default()))?;
+            engine.prepare(&spec.variant, &spec.options)?.spawn()?
+        }
+    };
+    let mut outputs = Tensors::default();
+    for (at, sample) in inputs.unstacked(spec.samples).iter().enumerate() {
+        outputs.stack(at, session.run(sample, &mut Trace::default())?);
+    }
+    outputs.write(&spec.outputs)?;
+    *last = Some(session);
     Ok(Event::Ran)
 }
 

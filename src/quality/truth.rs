@@ -50,6 +50,22 @@ impl Truth {
         }
     }
 
+    /// What is right for some of the samples; nothing where samples belong together.
+    #[must_use]
+    pub fn subset(&self, samples: &[usize]) -> Self {
+        fn pick<T: Clone>(from: &[T], samples: &[usize]) -> Vec<T> {
+            samples.iter().filter_map(|at| from.get(*at).cloned()).collect()
+        }
+        match self {
+            Self::Nothing | Self::Pairs(_) | Self::Relevant(_) => Self::Nothing,
+            Self::Classes { labels, names } => {
+                Self::Classes { labels: pick(labels, samples), names: names.clone() }
+            }
+            Self::Scores(scores) => Self::Scores(pick(scores, samples)),
+            Self::Tokens(tokens) => Self::Tokens(pick(tokens, samples)),
+        }
+    }
+
     /// In words, for the line that says what the data are.
     pub fn words(&self, samples: usize) -> String {
         match self {

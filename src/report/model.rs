@@ -360,6 +360,19 @@ fn notes(records: &[Record], rows: &[Vec<String>]) -> Vec<String> {
             notes.push(format!("FAILS its quality gate: {at}"));
         }
     }
+    let decided: BTreeSet<(&str, &str)> = records
+        .iter()
+        .filter_map(|r| Some((r.case.variant.as_str(), r.lineage.approval.as_deref()?)))
+        .collect();
+    for (variant, approval) in decided {
+        match approval {
+            "approved" => {}
+            "rejected" => notes.push(format!("REJECTED: somebody said that {variant} may not be used")),
+            _ => notes.push(format!(
+                "not approved: nobody has said that {variant} may be used (infermark variants approve)"
+            )),
+        }
+    }
     if records.iter().any(|r| r.failure.is_none()) {
         notes.push("measured; ± is half the 95 % interval within one process, fresh processes differ by more"
                 .to_owned());

@@ -130,6 +130,9 @@ pub struct LineageRecord {
     pub made_by: Option<String>,
     /// What making it cost, once.
     pub upfront_cost_usd: Option<f64>,
+    /// `approved`, `rejected` or `pending`; `null` for what has no card.
+    #[serde(default)]
+    pub approval: Option<String>,
 }
 
 /// What the machine is, as far as prices need it; unknown texts are `unknown`.

@@ -2,16 +2,25 @@
 
 mod backend_id;
 mod batch;
+mod card;
 mod difference;
 mod dtype;
+mod recipe;
 mod shape_policy;
 mod stored;
 mod tensor;
 
 pub use backend_id::{BackendId, Engine};
 pub use batch::Padding;
+pub use card::{
+    Approval, Card, CardFigure, CardStage, Decision, SampleFacts, StageParameters, cards,
+};
 pub use difference::Difference;
 pub use dtype::DType;
+pub use recipe::{
+    Blocks, Budget, BudgetMetric, Channel, Granularity, HalfType, Int8Dynamic, Int8Static, Mixed,
+    RangeRule, Recipe, Scope, Stage,
+};
 pub use shape_policy::ShapePolicy;
 pub use stored::from_safetensors;
 pub use tensor::{Tensor, TensorData, Tensors};
@@ -50,25 +59,9 @@ pub struct Lineage {
     pub made_by: Option<String>,
     /// What making it cost, once, in USD.
     pub upfront_cost_usd: Option<f64>,
-}
-
-/// How a variant is derived from its model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Recipe {
-    /// The model's own bytes, untouched.
-    AsGiven,
-    /// A file made elsewhere; its lineage says by whom.
-    External,
-}
-
-impl std::fmt::Display for Recipe {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AsGiven => f.write_str("as-given"),
-            Self::External => f.write_str("external"),
-        }
-    }
+    /// Whether somebody approved these bytes; `None` for what has no card.
+    #[serde(default)]
+    pub approval: Option<Approval>,
 }
 
 /// How hard the engine works on the graph before it runs it.

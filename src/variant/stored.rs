@@ -94,6 +94,26 @@ impl TensorData {
 }
 
 impl Tensors {
+    /// Adds the tensors of sample `at`, by names that say so.
+    pub fn stack(&mut self, at: usize, sample: Tensors) {
+        self.0.extend(sample.0.into_iter().map(|(name, t)| (format!("{at}/{name}"), t)));
+    }
+
+    /// The tensors of each of `samples` samples that were stacked.
+    pub fn unstacked(self, samples: usize) -> Vec<Tensors> {
+        let mut all = vec![Self::default(); samples];
+        for (name, tensor) in self.0 {
+            let of = name.split_once('/').and_then(|(at, name)| Some((at.parse().ok()?, name)));
+            let of: Option<(usize, &str)> = of;
+            if let Some((at, name)) = of
+                && let Some(sample) = all.get_mut(at)
+            {
+                sample.0.push((name.to_owned(), tensor));
+            }
+        }
+        all
+    }
+
     /// Writes all of them to a file.
     pub fn write(&self, path: &Path) -> Result<()> {
         let bytes: Vec<Vec<u8>> = self.0.iter().map(|(_, t)| t.data().to_le_bytes()).collect();

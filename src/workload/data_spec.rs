@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::encode::Encoding;
 use crate::artifact::{Package, Source};
 
-/// `[data]`: exactly one of `files`, `npz`, `table`, `generated`.
+/// `[data]`: exactly one of `files`, `npz`, `table`, `arrays`, `generated`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
@@ -24,6 +24,9 @@ pub struct DataSpec {
     /// Rows of CSV or JSON files, their columns mapped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<TableSpec>,
+    /// Lists of numbers in JSON files, a file a class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrays: Option<ArraysSpec>,
     /// Seeded values that fit the model's signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated: Option<GeneratedSpec>,
@@ -168,6 +171,41 @@ pub struct TokenizerSpec {
     pub max_length: usize,
 }
 
+/// `[data.arrays]`: JSON files of nothing but numbers, a file a class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArraysSpec {
+    /// The model's input.
+    pub input: String,
+    /// The files, in the order of the model's scores.
+    pub sources: Vec<Source>,
+    /// Key of the list of numbers in each.
+    pub key: String,
+    /// Axes of a sample, without the batch.
+    pub shape: Vec<usize>,
+    /// Names of the classes, in the order of the files.
+    pub classes: Vec<String>,
+    /// Share of samples, 0 to 1, that is set aside for training and calibration and never measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_share: Option<f64>,
+}
+
+impl ArraysSpec {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let wrong = |key, message: &str| Err((key, message.to_owned()));
+        if self.sources.is_empty() || self.sources.len() != self.classes.len() {
+            return wrong("data.arrays.sources", "must name a file for each class");
+        }
+        if self.shape.is_empty() || self.shape.contains(&0) {
+            return wrong("data.arrays.shape", "must give the axes of a sample, none of them 0");
+        }
+        if self.train_share.is_some_and(|share| !(0.0..1.0).contains(&share)) {
+            return wrong("data.arrays.train_share", "must be 0 or more and below 1");
+        }
+        Ok(())
+    }
+}
+
 /// `[data.generated]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -190,15 +228,28 @@ impl DataSpec {
             self.files.is_some(),
             self.npz.is_some(),
             self.table.is_some(),
+            self.arrays.is_some(),
             self.generated.is_some(),
         ];
         if kinds.iter().filter(|k| **k).count() != 1 {
-            return Err(("data", "needs exactly one of files, npz, table, generated".to_owned()));
+            return Err((
+                "data",
+                "needs exactly one of files, npz, table, arrays, generated".to_owned(),
+            ));
         }
         if self.generated.as_ref().is_some_and(|generated| generated.samples == 0) {
             return Err(("data.generated.samples", "must be at least 1".to_owned()));
         }
-        self.table.as_ref().map_or(Ok(()), TableSpec::check)
+        let arrays = self.arrays.as_ref().map_or(Ok(()), ArraysSpec::check);
+        arrays.and_then(|()| self.table.as_ref().map_or(Ok(()), TableSpec::check))
+    }
+}
+
+impl DataSpec {
+    /// The share of rows that is set aside, where there is one.
+    pub(super) fn train_share(&self) -> Option<f64> {
+        let table = self.table.as_ref().and_then(|t| t.train_share);
+        table.or_else(|| self.arrays.as_ref().and_then(|a| a.train_share))
     }
 }
 

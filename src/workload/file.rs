@@ -5,12 +5,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::calibration::CalibrationSpec;
 use super::data_spec::DataSpec;
 use crate::artifact::Source;
 use crate::error::{Error, Result};
 use crate::load::{Batching, Scenario};
 use crate::quality::Metric;
-use crate::variant::{BackendId, Engine, Optimization};
+use crate::variant::{BackendId, Engine, Optimization, Recipe};
 
 /// A described measurement: model, data, backends, load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,19 +38,27 @@ pub struct Workload {
     /// How good its answers must be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<QualitySpec>,
-    /// Files made elsewhere that stand beside the model.
+    /// Where compressing gets its samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationSpec>,
+    /// What stands beside the model: files made elsewhere, and recipes.
     #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantSpec>,
 }
 
-/// `[[variant]]`: a file made elsewhere.
+/// `[[variant]]`: a file made elsewhere, or a recipe that is carried out on the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VariantSpec {
-    /// What it is called in tables.
+    /// What it is called in tables; a recipe's own name when left out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Where its bytes come from.
-    pub path: Source,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Source>,
+    /// How it is made of the model, e.g. `int8-dynamic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
     /// SHA-256 that the bytes must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -59,6 +68,28 @@ pub struct VariantSpec {
     /// What making it cost, once, in USD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upfront_cost: Option<f64>,
+}
+
+impl VariantSpec {
+    /// What it is called.
+    pub fn called(&self) -> String {
+        match &self.recipe {
+            Some(recipe) if self.name.is_empty() => recipe.to_string(),
+            _ => self.name.clone(),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match (&self.path, &self.recipe) {
+            (Some(_), None) => Ok(()),
+            (None, Some(Recipe::Stages(_))) if self.sha256.is_some() => {
+                Err("`sha256` pins a file, and a recipe makes one".to_owned())
+            }
+            (None, Some(Recipe::Stages(_))) => Ok(()),
+            (None, Some(other)) => Err(format!("recipe `{other}` makes nothing")),
+            _ => Err("needs either `path` or `recipe`".to_owned()),
+        }
+    }
 }
 
 /// `[model]`
@@ -284,22 +315,27 @@ impl Workload {
         if self.name.is_empty() || !self.name.chars().all(plain) {
             return wrong("name", "must be letters, digits, `-`, `_` and `.` only".to_owned());
         }
-        if let Err((key, message)) = self.data.check() {
+        let calibration = self.calibration.as_ref().map_or(Ok(()), CalibrationSpec::check);
+        if let Err((key, message)) = self.data.check().and(calibration) {
             return wrong(key, message);
         }
         let mut names = vec![&self.model.variant];
-        for variant in &self.variants {
-            if variant.name.is_empty() || !variant.name.chars().all(plain) {
-                let message = format!("`{}`: letters, digits, `-`, `_` and `.` only", variant.name);
+        let called: Vec<String> = self.variants.iter().map(VariantSpec::called).collect();
+        for (variant, name) in self.variants.iter().zip(&called) {
+            if let Err(message) = variant.check() {
+                return wrong("variant", message);
+            }
+            if name.is_empty() || !name.chars().all(|c| plain(c) || c == '+') {
+                let message = format!("`{name}`: letters, digits, `-`, `_`, `.` and `+` only");
                 return wrong("variant.name", message);
             }
-            if names.contains(&&variant.name) {
-                return wrong("variant.name", format!("`{}` is there twice", variant.name));
+            if names.contains(&name) {
+                return wrong("variant.name", format!("`{name}` is there twice"));
             }
             if variant.upfront_cost.is_some_and(|cost| !(cost >= 0.0 && cost.is_finite())) {
                 return wrong("variant.upfront_cost", "must be USD, 0 or above".to_owned());
             }
-            names.push(&variant.name);
+            names.push(name);
         }
         if let Some(baseline) = &self.baseline
             && !names.contains(&baseline)

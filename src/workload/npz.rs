@@ -75,7 +75,8 @@ pub(super) fn class_indices(data: &TensorData) -> Option<Vec<u32>> {
     }
 }
 
-pub(super) fn npy(tensor: &Tensor) -> Result<Vec<u8>> {
+/// A tensor as NumPy saves it (`.npy`).
+pub fn npy(tensor: &Tensor) -> Result<Vec<u8>> {
     let shape: Vec<u64> = tensor.shape().iter().map(|d| *d as u64).collect();
     let fail = |e: std::io::Error| Error::internal("data set", e);
     let mut bytes = Vec::new();

@@ -6,12 +6,12 @@ use super::file::{QualitySpec, VariantSpec, Workload};
 use super::model::{ModelFile, fetch_model};
 use super::resolve_data::{self, DataFacts};
 use super::table::Split;
-use crate::artifact::{Artifact, Cache, sha256_bytes, sha256_file};
+use crate::artifact::{Artifact, Cache, Source, sha256_bytes, sha256_file};
 use crate::error::{Error, Result};
 use crate::graph::{Dim, Outline, ValueSpec};
 use crate::quality::{Head, Metric, Truth};
 use crate::units::Bytes;
-use crate::variant::{Lineage, Recipe, Variant};
+use crate::variant::{Card, Lineage, Recipe, Variant};
 
 /// A workload whose bytes are here and fit each other.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Resolved {
     pub variants: Vec<Variant>,
     /// What it is measured on.
     pub data: DataFacts,
+    /// Recipes that are to be carried out on the model before anything is measured.
+    pub to_make: Vec<VariantSpec>,
     /// What turns outputs into scores of classes.
     pub head: Option<Head>,
     /// What a user should know about how this came about.
@@ -73,9 +75,8 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
             .remedy("a model without inputs always answers the same; nothing is there to serve"));
     }
     has_one_batch(&outline)?;
-    if split == Split::Train && workload.data.table.as_ref().is_none_or(|t| t.train_share.is_none())
-    {
-        return Err(Error::input("data.table.train_share", "is not there: nothing is to train on")
+    if split == Split::Train && workload.data.train_share().is_none() {
+        return Err(Error::input("train_share", "is not there: nothing is to train on")
             .remedy("set aside a share of the rows, e.g. train_share = 0.5"));
     }
     let mut notes = Vec::new();
@@ -104,9 +105,15 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
             ..Lineage::default()
         },
     }];
+    let mut to_make = Vec::new();
     if split == Split::Test {
         for spec in &workload.variants {
-            variants.push(external(spec, &workload, &outline, base, cache)?);
+            match &spec.path {
+                Some(path) => {
+                    variants.push(external(spec, path, &workload, &outline, base, cache)?);
+                }
+                None => to_make.push(spec.clone()),
+            }
         }
     }
     let workload_sha256 = sha256_bytes(workload.to_toml()?.as_bytes());
@@ -119,6 +126,7 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
         outline,
         pinned_by,
         variants,
+        to_make,
         data,
         head,
         notes,
@@ -196,12 +204,13 @@ fn judge(
 /// A file made elsewhere, which must take what the model takes.
 fn external(
     spec: &VariantSpec,
+    path: &Source,
     workload: &Workload,
     model: &Outline,
     base: &Path,
     cache: &Cache,
 ) -> Result<Variant> {
-    let file = fetch_model(&spec.path, spec.sha256.as_deref(), base, cache)?.onnx;
+    let file = fetch_model(path, spec.sha256.as_deref(), base, cache)?.onnx;
     let outline = Outline::read(&file.path)?;
     let signature = |outline: &Outline| {
         let mut inputs: Vec<_> =
@@ -228,9 +237,13 @@ fn external(
         .remedy(format!("its outputs: {}", outline.outputs.join(", "))));
     }
     let (sha256, size) = whole(&file, &outline)?;
+    let card = Card::beside(&file.path)?;
+    if let Some(card) = &card {
+        card.check(&file.path, &sha256)?;
+    }
     Ok(Variant {
-        name: spec.name.clone(),
-        recipe: Recipe::External,
+        name: spec.called(),
+        recipe: card.as_ref().map_or(Recipe::External, |card| card.applied.clone()),
         path: absolute(&file.path)?,
         sha256,
         size,
@@ -239,6 +252,7 @@ fn external(
             parent: Some(workload.model.variant.clone()),
             made_by: spec.made_by.clone(),
             upfront_cost_usd: spec.upfront_cost,
+            approval: card.map(|card| card.approval()),
         },
     })
 }
@@ -268,6 +282,37 @@ fn whole(model: &Artifact, outline: &Outline) -> Result<(String, Bytes)> {
     let sha256 =
         if outline.external_files.is_empty() { hashes } else { sha256_bytes(hashes.as_bytes()) };
     Ok((sha256, Bytes(size)))
+}
+
+/// What a model's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactFacts {
+    /// SHA-256 of the file, or of all files' hashes where weights lie beside it.
+    pub sha256: String,
+    /// Size of all of them.
+    pub size: Bytes,
+    /// What the model says about itself.
+    pub outline: Outline,
+}
+
+/// As [`artifact_facts`], of a file that must be the one that its card speaks of.
+pub fn carded_facts(path: &Path, card: &Card) -> Result<ArtifactFacts> {
+    // A file that was changed may be no model any more: what is wrong is that it was changed.
+    let facts = artifact_facts(path);
+    let sha256 = match &facts {
+        Ok(facts) => facts.sha256.clone(),
+        Err(_) => sha256_file(path)?,
+    };
+    card.check(path, &sha256)?;
+    facts
+}
+
+/// Hash, size and outline of the ONNX file at `path` with the files beside it that hold its weights.
+pub fn artifact_facts(path: &Path) -> Result<ArtifactFacts> {
+    let outline = Outline::read(path)?;
+    let artifact = Artifact { path: path.to_owned(), sha256: sha256_file(path)? };
+    let (sha256, size) = whole(&artifact, &outline)?;
+    Ok(ArtifactFacts { sha256, size, outline })
 }
 
 /// Workers start in the same folder, but records must not depend on it.

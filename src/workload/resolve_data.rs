@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::arrays::build_arrays;
 use super::data_spec::DataSpec;
 use super::dataset::{About, Dataset};
 use super::file::Workload;
@@ -69,6 +70,7 @@ pub(super) fn resolve(
                 set.cast(&wanted.collect());
                 set
             }
+            DataSpec { arrays: Some(spec), .. } => build_arrays(spec, split, base, cache)?,
             DataSpec { table: Some(spec), .. } => table::build(spec, split, outline, base, cache)?,
             DataSpec { generated: Some(spec), .. } => generate::generate(outline, spec)?,
             _ => return Err(Error::internal("data", "no kind of data set was given")),
@@ -112,6 +114,9 @@ fn hashes_of_sources(spec: &DataSpec, base: &Path, cache: &Cache) -> Result<Stri
     if let Some(table) = &spec.table {
         sources.extend(table.sources.iter().map(|s| &s.source));
         sources.extend(table.tokenizer.iter().map(|t| &t.source));
+    }
+    if let Some(arrays) = &spec.arrays {
+        sources.extend(&arrays.sources);
     }
     let hashes: Result<Vec<String>> =
         sources.iter().map(|source| Ok(source.fetch(base, cache, None)?.sha256)).collect();

@@ -15,13 +15,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("quality", &["stats"]),
     ("graph", &["variant"]),
     ("backend", &["graph", "variant", "hardware"]),
+    ("compress", &["graph", "quality", "variant"]),
     ("workload", &["artifact", "variant", "graph", "load", "quality"]),
     ("store", &["stats", "load", "quality"]),
     (
         "measure",
         &[
-            "artifact", "backend", "graph", "hardware", "load", "quality", "stats", "store",
-            "variant", "workload",
+            "artifact", "backend", "compress", "graph", "hardware", "load", "quality", "stats",
+            "store", "variant", "workload",
         ],
     ),
     ("economics", &["store", "stats", "hardware"]),
@@ -35,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "artifact",
             "backend",
+            "compress",
             "economics",
             "graph",
             "hardware",

@@ -24,4 +24,5 @@ mod onnx_file;
 mod onnxruntime;
 mod passes;
 mod quality;
+mod recipes;
 mod sandbox;

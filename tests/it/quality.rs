@@ -87,7 +87,9 @@ fn a_built_in_workload_needs_no_file() {
     let sandbox = Sandbox::new();
     let ran = sandbox.run(&["run", "sentiment", "--dry-run"]);
     assert_eq!(ran.assert_fine().stdout.lines().count(), 4, "{}", ran.stdout);
-    sandbox.run(&["run", "sentimental"]).assert_error(&["sentimental", "magika, sentiment"]);
+    sandbox
+        .run(&["run", "sentimental"])
+        .assert_error(&["sentimental", "magika, sentiment, digits"]);
 }
 
 #[test]

@@ -48,6 +48,11 @@ impl Model {
         Ok(Self { proto })
     }
 
+    /// Bytes of the model as one file, weights that lie in it included.
+    pub fn encoded_len(&self) -> u64 {
+        self.proto.encoded_len() as u64
+    }
+
     /// Saves the model at `path`: written beside its place, then moved there.
     ///
     /// Weights that lie in files beside the model stay there: the copy needs them in its folder.

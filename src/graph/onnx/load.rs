@@ -54,6 +54,7 @@ impl Graph {
                 .filter(|o| !is_onnx(&o.domain))
                 .map(|o| (o.domain, o.version))
                 .collect(),
+            leaves_out_inner: false,
             types: std::collections::BTreeMap::new(),
         };
         let mut loader = Loader {

@@ -23,6 +23,8 @@ pub struct Origin {
     pub(super) opset: Option<i64>,
     /// Versions of other domains.
     pub(super) domains: BTreeMap<String, i64>,
+    /// Whether files are written without the types of inner values, which any reader infers.
+    pub(super) leaves_out_inner: bool,
     /// Types of inputs and outputs that are no tensors of a type known here.
     pub(super) types: BTreeMap<String, pb::TypeProto>,
 }

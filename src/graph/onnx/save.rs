@@ -31,6 +31,12 @@ impl Graph {
         self.to_model()?.write_split(path, above.0)
     }
 
+    /// From now on, files leave out the types and shapes of inner values: they are smaller by them, and
+    /// readers that cannot infer have less to go by.
+    pub fn leave_out_inner_types(&mut self) {
+        self.origin.leaves_out_inner = true;
+    }
+
     /// The graph as a file's content; weights are shared and not copied.
     pub fn to_model(&self) -> Result<Model> {
         let own = self.origin.opset();
@@ -93,7 +99,8 @@ impl Graph {
         proto.node = nodes;
         proto.initializer.extend(constants);
         let edges: BTreeSet<ValueId> = self.inputs.iter().chain(&self.outputs).copied().collect();
-        for node in &self.nodes {
+        let described = if self.origin.leaves_out_inner { &[] } else { self.nodes.as_slice() };
+        for node in described {
             // What was inferred helps readers that cannot infer; a half-known value helps nobody.
             let inner = node.outputs.iter().flatten().filter(|id| !edges.contains(id));
             let known = inner.filter(|id| {

@@ -1,0 +1,325 @@
+//! Our recipes beside the reference tools: size, quality on the test set, and latency.
+//!
+//! Both make variants of the same model with the same parameters from the same calibration samples.
+//! Quality is compared on the whole test set, sample by sample; latency by two live workers that take
+//! turns in short bursts of the same real inputs, 1 thread, over fresh process pairs. Run with
+//! `make recipes PYTHON=…`, which has onnxruntime, onnx, onnx_ir, onnxconverter-common, sympy and numpy.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark that cannot run should say so and stop"
+)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use infermark::artifact::{Library, find_library};
+use infermark::backend::PrepareOptions;
+use infermark::compress::OnBreak;
+use infermark::error::{Error, Result};
+use infermark::load::{Batching, Scenario};
+use infermark::measure::{
+    BurstPlan, Command, Event, Maker, PrepareSpec, Worker, WorkerCommand, alternate,
+    log_ratio_of_medians, outputs_of_variant,
+};
+use infermark::quality::{self, ALL, Metric, Outputs, QualityFigure, TestSet};
+use infermark::settings::Settings;
+use infermark::units::Nanos;
+use infermark::variant::{Lineage, Optimization, Recipe, Variant};
+use infermark::workload::{self, Calibration, Resolved, Split, Workload, artifact_facts};
+use infermark::{hardware, stats};
+
+const PATIENCE: Nanos = Nanos::from_secs(120);
+
+/// Recipes by workload.
+const WORK: [(&str, &str); 4] = [
+    (
+        "sentiment",
+        "fp16 int8-dynamic int8-dynamic-embeddings int8-static int8-static-percentile-99.99 \
+         int8-static-entropy int8-static-every-op int4-b32 int4-b32-asymmetric int8-b32",
+    ),
+    (
+        "paraphrase",
+        "fp16 int8-dynamic int8-dynamic-embeddings int8-static int4-b32 int4-b32-asymmetric int8-b32",
+    ),
+    (
+        "magika",
+        "fp16 int8-dynamic int8-dynamic-conv int8-static int4-b32 int4-b32-asymmetric int8-b32",
+    ),
+    (
+        "digits",
+        "fp16 int8-dynamic-conv int8-static int8-static-percentile-99.99 int8-static-entropy",
+    ),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let value =
+        |flag: &str| args.iter().position(|a| a == flag).and_then(|at| args.get(at + 1)).cloned();
+    let number =
+        |flag: &str, default| value(flag).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let Some(python) = value("--python") else {
+        eprintln!("error: --python PYTHON names the interpreter that has the reference tools");
+        return ExitCode::FAILURE;
+    };
+    let only = value("--only");
+    let bench = Bench { pairs: number("--pairs", 8), rounds: number("--rounds", 40), python };
+    for (name, recipes) in WORK {
+        if only.as_ref().is_none_or(|only| only == name)
+            && let Err(error) = bench.workload(name, recipes)
+        {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+struct Bench {
+    pairs: u32,
+    rounds: u32,
+    python: String,
+}
+
+/// What both files of a recipe are compared with.
+struct Setting {
+    resolved: Resolved,
+    library: Library,
+    own: WorkerCommand,
+}
+
+impl Bench {
+    fn workload(&self, name: &str, recipes: &str) -> Result<()> {
+        let settings = Settings::from_environment();
+        let unpacked = workload::unpack(&settings.cache)?;
+        let base = match name {
+            "paraphrase" => Path::new(env!("CARGO_MANIFEST_DIR")).join("benches"),
+            _ => unpacked,
+        };
+        let workload = Workload::read(&base.join(format!("{name}.toml")))?;
+        let resolved = workload::resolve(workload, Split::Test, &base, &settings.cache)?;
+        let calibration = workload::calibration(&resolved, &settings.cache)?;
+        let library = find_library(settings.ort_dylib.as_deref(), None, &settings.cache)?;
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_infermark"));
+        let own = WorkerCommand { program, args: vec!["worker".into()] };
+        let setting = Setting { resolved, library, own };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let names: Vec<&str> = recipes.split_whitespace().collect();
+        self.references(&setting, &calibration, folder.path(), &names)?;
+        let host = hardware::detect();
+        let resolved = &setting.resolved;
+        let model = &resolved.variants[0];
+        println!(
+            "\n## {name}: {}, {} test samples, {}, ONNX Runtime library {}\n",
+            model.size,
+            resolved.data.samples,
+            host.hardware_class,
+            &setting.library.sha256[..12]
+        );
+        let parents = outputs(&setting, &model.path)?;
+        println!(
+            "| recipe | size, ours | reference | cosine, ours | reference | accuracy, ours | reference | ours − reference, points | p50 ratio |"
+        );
+        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        println!(
+            "| *the model* | {} | | | | {:.4} | | | |",
+            model.size,
+            accuracy(&figures(&setting, &parents, None)?).map_or(f64::NAN, |f| f.value)
+        );
+        for name in names {
+            let recipe: Recipe = name.parse()?;
+            let maker = Maker {
+                resolved,
+                calibration: &calibration,
+                folder: &folder.path().join("ours"),
+                backend: "ort:cpu".parse()?,
+                library: Some(&setting.library),
+                threads: host.effective_cpus.count,
+                program: setting.own.clone(),
+                interrupted: Arc::new(AtomicBool::new(false)),
+                budget: None,
+                on_break: OnBreak::Stop,
+            };
+            let made = maker.make(&recipe, &mut |_| ())?;
+            let ours = made.path.ok_or_else(|| Error::internal(name, "was not made"))?;
+            let reference = folder.path().join(format!("{name}.onnx"));
+            self.row(&setting, name, &parents, &ours, &reference)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the reference tools make their files from the same samples.
+    fn references(
+        &self,
+        setting: &Setting,
+        calibration: &Calibration,
+        folder: &Path,
+        names: &[&str],
+    ) -> Result<()> {
+        let samples = folder.join("samples.npz");
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(&samples).expect("a file"));
+        for (at, sample) in calibration.calibration.iter().enumerate() {
+            for (name, tensor) in &sample.0 {
+                let stored = zip::write::SimpleFileOptions::default()
+                    .compression_method(zip::CompressionMethod::Stored);
+                zip.start_file(format!("{at}/{name}.npy"), stored).expect("an entry");
+                zip.write_all(&workload::npy(tensor)?).expect("an array");
+            }
+        }
+        zip.finish().expect("an archive");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/recipes.py");
+        let status = std::process::Command::new(&self.python)
+            .arg(script)
+            .args([&setting.resolved.variants[0].path, &samples])
+            .arg(folder)
+            .args(names)
+            .stdout(std::process::Stdio::null())
+            .status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            other => Err(Error::input(&self.python, format!("did not make references: {other:?}"))
+                .remedy(
+                    "it needs onnxruntime, onnx, onnx_ir, onnxconverter-common, sympy and numpy",
+                )),
+        }
+    }
+
+    fn row(
+        &self,
+        setting: &Setting,
+        name: &str,
+        parents: &Outputs,
+        ours: &Path,
+        reference: &Path,
+    ) -> Result<()> {
+        let answers = outputs(setting, ours)?;
+        let mine = figures(setting, &answers, Some(parents))?;
+        let size = artifact_facts(ours)?.size;
+        if !reference.is_file() {
+            let mine = (cosine(&mine), accuracy(&mine).map_or(f64::NAN, |f| f.value));
+            println!("| {name} | {size} | – | {:.4} | – | {:.4} | – | – | – |", mine.0, mine.1);
+            return Ok(());
+        }
+        let theirs = outputs(setting, reference)?;
+        let other = figures(setting, &theirs, Some(parents))?;
+        let apart = figures(setting, &answers, Some(&theirs))?;
+        let apart = accuracy(&apart).expect("labelled data");
+        let ratio = self.ratio(setting, reference, ours)?;
+        println!(
+            "| {name} | {size} | {} | {:.4} | {:.4} | {:.4} | {:.4} | {:+.2} [{:+.2}, {:+.2}] | {:.3} [{:.3}, {:.3}] |",
+            artifact_facts(reference)?.size,
+            cosine(&mine),
+            cosine(&other),
+            accuracy(&mine).map_or(f64::NAN, |f| f.value),
+            accuracy(&other).map_or(f64::NAN, |f| f.value),
+            apart.delta.unwrap_or(f64::NAN) * 100.0,
+            apart.delta_low.unwrap_or(f64::NAN) * 100.0,
+            apart.delta_high.unwrap_or(f64::NAN) * 100.0,
+            ratio.0,
+            ratio.1,
+            ratio.2,
+        );
+        Ok(())
+    }
+
+    /// Our p50 by the reference's, with its 95 % interval over process pairs.
+    fn ratio(&self, setting: &Setting, reference: &Path, ours: &Path) -> Result<(f64, f64, f64)> {
+        let differences = (0..self.pairs)
+            .map(|seed| self.pair(setting, reference, ours, u64::from(seed)))
+            .collect::<Result<Vec<f64>>>()?;
+        let hl = stats::hodges_lehmann(&differences, stats::CONFIDENCE).expect("pairs were run");
+        Ok((hl.estimate.exp(), hl.low.exp(), hl.high.exp()))
+    }
+
+    fn pair(&self, setting: &Setting, a: &Path, b: &Path, seed: u64) -> Result<f64> {
+        let mut workers = Vec::new();
+        for path in [a, b] {
+            let flag = Arc::new(AtomicBool::new(false));
+            let mut worker = Worker::start(&setting.own, "a variant", flag)?;
+            let spec = spec(setting, path, 1, seed)?;
+            worker.ask(&Command::Prepare(Box::new(spec)), PATIENCE)?;
+            worker.ask(&Command::Warm { duration: Nanos::from_millis(300) }, PATIENCE)?;
+            workers.push(worker);
+        }
+        let plan = BurstPlan {
+            rounds: self.rounds,
+            batches: 4,
+            batch_size: 1,
+            samples: setting.resolved.data.samples,
+            seed,
+            patience: PATIENCE,
+        };
+        let bursts = alternate(&mut workers, plan)?;
+        for worker in workers {
+            worker.quit()?;
+        }
+        Ok(log_ratio_of_medians(&bursts[0], &bursts[1]).expect("bursts are not empty"))
+    }
+}
+
+fn spec(setting: &Setting, path: &Path, threads: usize, seed: u64) -> Result<PrepareSpec> {
+    let facts = artifact_facts(path)?;
+    Ok(PrepareSpec {
+        variant: Variant {
+            name: "compared".to_owned(),
+            recipe: Recipe::External,
+            path: path.to_owned(),
+            sha256: facts.sha256,
+            size: facts.size,
+            weights: facts.outline.weights,
+            lineage: Lineage::default(),
+        },
+        backend: "ort:cpu".parse()?,
+        options: PrepareOptions {
+            threads,
+            optimization: Optimization::All,
+            spinning: true,
+            library: Some((setting.library.path.clone(), setting.library.sha256.clone())),
+            weights: facts.outline.weights,
+        },
+        sessions: 1,
+        batching: Batching::Fixed(1),
+        scenario: Scenario::Single,
+        data: setting.resolved.data.path.clone(),
+        seed,
+    })
+}
+
+/// What a file answers to every sample of the test set.
+fn outputs(setting: &Setting, path: &Path) -> Result<Outputs> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let threads = hardware::detect().effective_cpus.count;
+    let mut worker = Worker::start(&setting.own, "a variant", flag)?;
+    match worker.ask(&Command::Prepare(Box::new(spec(setting, path, threads, 1)?)), PATIENCE)?.0 {
+        Event::Prepared { .. } => {}
+        other => return Err(worker.unexpected(&other)),
+    }
+    let quality = setting.resolved.workload.quality.as_ref();
+    let output = quality.and_then(|q| q.output.as_deref());
+    let all = outputs_of_variant(&mut worker, output, setting.resolved.data.samples, PATIENCE)?;
+    worker.quit()?;
+    Ok(all)
+}
+
+fn figures(
+    setting: &Setting,
+    outputs: &Outputs,
+    parents: Option<&Outputs>,
+) -> Result<Vec<QualityFigure>> {
+    let truth = &setting.resolved.data.about.truth;
+    let head = setting.resolved.head.as_ref();
+    quality::evaluate(TestSet { truth, segments: None, head }, outputs, parents, None)
+}
+
+fn accuracy(figures: &[QualityFigure]) -> Option<&QualityFigure> {
+    figures.iter().find(|f| f.metric == Metric::Accuracy && f.segment == ALL)
+}
+
+fn cosine(figures: &[QualityFigure]) -> f64 {
+    figures.iter().find(|f| f.metric == Metric::Cosine).map_or(f64::NAN, |f| f.value)
+}

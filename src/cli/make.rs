@@ -1,0 +1,111 @@
+//! The variants that a workload's recipes ask for: made before anything is measured, or taken where
+//! they are there.
+
+use super::runtime::Runtime;
+use super::{compress, interrupt, output};
+use crate::artifact::find_library;
+use crate::compress::OnBreak;
+use crate::error::{Error, Result};
+use crate::hardware;
+use crate::measure::{Made, Maker, WorkerCommand};
+use crate::settings::Settings;
+use crate::units::Bytes;
+use crate::variant::{BackendId, Card, Engine, Lineage, Recipe, Variant};
+use crate::workload::{Resolved, VariantSpec, carded_facts};
+
+/// The engine that runs graphs while they are made: the one whose operators recipes write.
+const BACKEND: Engine = Engine::Ort;
+
+/// Adds the variants of the workload's recipes to what is measured.
+///
+/// With `may_make` unset nothing is made: a variant that is not there yet stands in with a name in
+/// place of its hash.
+pub(super) fn variants(
+    resolved: &mut Resolved,
+    settings: &Settings,
+    runtime: Option<Runtime>,
+    may_make: bool,
+) -> Result<()> {
+    let specs = std::mem::take(&mut resolved.to_make);
+    if specs.is_empty() {
+        return Ok(());
+    }
+    let folder = settings.variants.join(&resolved.workload.name);
+    if !may_make {
+        for spec in &specs {
+            output::say(&format!("  {}: is made before it is measured", spec.called()));
+            resolved.variants.push(stand_in(resolved, spec));
+        }
+        return Ok(());
+    }
+    let recipes: Vec<Recipe> = specs.iter().filter_map(|s| s.recipe.clone()).collect();
+    let calibration = compress::samples(resolved, &recipes, false, &settings.cache)?;
+    let library =
+        find_library(settings.ort_dylib.as_deref(), runtime.map(Runtime::build), &settings.cache)?;
+    let mut made = Vec::new();
+    {
+        let maker = Maker {
+            resolved,
+            calibration: &calibration,
+            folder: &folder,
+            backend: BackendId { engine: BACKEND, device: "cpu".to_owned() },
+            library: Some(&library),
+            threads: hardware::detect().effective_cpus.count,
+            program: WorkerCommand::own()?,
+            interrupted: interrupt::flag()?,
+            budget: None,
+            on_break: OnBreak::Stop,
+        };
+        for recipe in &recipes {
+            output::say(&format!("  {recipe}: making it, or taking it from {}", folder.display()));
+            made.push(maker.make(recipe, &mut |_| ())?);
+        }
+    }
+    for (spec, made) in specs.iter().zip(made) {
+        for warning in &made.card.warnings {
+            output::say(&format!("  ! {}: {warning}", spec.called()));
+        }
+        let variant = variant(resolved, spec, &made)?;
+        resolved.variants.push(variant);
+    }
+    Ok(())
+}
+
+fn variant(resolved: &Resolved, spec: &VariantSpec, made: &Made) -> Result<Variant> {
+    let path = made.path.as_ref().ok_or_else(|| {
+        Error::internal(spec.called(), "was not made, and nothing asked for a budget")
+    })?;
+    let facts = carded_facts(path, &made.card)?;
+    Ok(Variant {
+        name: spec.called(),
+        recipe: made.card.applied.clone(),
+        path: path.canonicalize().map_err(|e| Error::io(path, "find", &e))?,
+        sha256: facts.sha256,
+        size: facts.size,
+        weights: facts.outline.weights,
+        lineage: lineage(resolved, spec, Some(&made.card)),
+    })
+}
+
+fn lineage(resolved: &Resolved, spec: &VariantSpec, card: Option<&Card>) -> Lineage {
+    Lineage {
+        parent: Some(resolved.workload.model.variant.clone()),
+        made_by: spec.made_by.clone().or_else(|| {
+            card.map(|card| format!("infermark {} on {}", card.tool_version, card.runtime))
+        }),
+        upfront_cost_usd: spec.upfront_cost,
+        approval: card.map(Card::approval),
+    }
+}
+
+fn stand_in(resolved: &Resolved, spec: &VariantSpec) -> Variant {
+    Variant {
+        name: spec.called(),
+        recipe: spec.recipe.clone().unwrap_or(Recipe::External),
+        path: resolved.variants[0].path.clone(),
+        sha256: format!("not made: {}", spec.called()),
+        size: Bytes(0),
+        weights: Bytes(0),
+        lineage: lineage(resolved, spec, None),
+    }
+}

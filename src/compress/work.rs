@@ -1,0 +1,129 @@
+//! One stage on one graph, with what it needs to see measured once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::calibrate::Execute;
+use super::fixed::{self, Calibrated};
+use super::half::{self, Kept};
+use super::range::Seen;
+use super::rewrite::name_apart;
+use super::{blocks, channel, dynamic, prepare};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, check, infer};
+use crate::variant::{Int8Static, Stage, Tensors};
+
+/// Samples whose values decide which nodes overflow.
+const HALF_SAMPLES: usize = 32;
+
+/// What stages share: samples, and what was seen of them on the graph that is being worked on.
+pub(super) struct Work<'a> {
+    pub(super) calibration: &'a [Tensors],
+    told: &'a mut dyn FnMut(&str),
+    calibrated: Option<(Int8Static, Calibrated)>,
+    observed: Option<BTreeMap<String, Seen>>,
+    /// Nodes that the last `fp16` left in f32.
+    pub(super) kept: Vec<Kept>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(calibration: &'a [Tensors], told: &'a mut dyn FnMut(&str)) -> Self {
+        Self { calibration, told, calibrated: None, observed: None, kept: Vec::new() }
+    }
+
+    pub(super) fn say(&mut self, what: &str) {
+        (self.told)(what);
+    }
+
+    /// Forgets what was seen: the next graph is another one.
+    pub(super) fn forget(&mut self) {
+        (self.calibrated, self.observed) = (None, None);
+        self.kept.clear();
+    }
+
+    /// What calibration saw last, where the stage calibrated.
+    pub(super) fn calibrated(&self) -> Option<&Calibrated> {
+        self.calibrated.as_ref().map(|(_, calibrated)| calibrated)
+    }
+
+    /// Names of the nodes that a stage would change.
+    pub(super) fn nodes(&mut self, graph: &Graph, stage: &Stage) -> Result<Vec<String>> {
+        // Ranges do not matter for which nodes are changed.
+        let mut scratch = graph.clone();
+        match stage {
+            Stage::Int8Static(p) => Ok(fixed::names(graph, p)),
+            Stage::Half(_) => Ok(graph.nodes.iter().map(|n| n.name.clone()).collect()),
+            Stage::Int8Dynamic(p) => dynamic::apply(&mut scratch, p, &BTreeSet::new()),
+            Stage::Blocks(p) => blocks::apply(&mut scratch, *p, &BTreeSet::new()),
+            Stage::Channel(p) => channel::apply(&mut scratch, *p, &BTreeSet::new()),
+            Stage::Mixed(p) => self.nodes(graph, &p.base),
+        }
+    }
+
+    /// The graph after a stage, and the names of the nodes that changed; those in `keep` did not.
+    ///
+    /// A stage that finds nothing to do is an error.
+    pub(super) fn apply(
+        &mut self,
+        graph: &Graph,
+        stage: &Stage,
+        keep: &BTreeSet<String>,
+        execute: &mut dyn Execute,
+    ) -> Result<(Graph, Vec<String>)> {
+        if stage.quantises() {
+            prepare::not_quantised(graph, stage)?;
+        }
+        let mut made = graph.clone();
+        let changed = match stage {
+            Stage::Half(half) => {
+                if self.observed.is_none() {
+                    let few = &self.calibration[..self.calibration.len().min(HALF_SAMPLES)];
+                    self.observed = Some(half::observed(graph, few, execute)?);
+                }
+                let seen = self.observed.as_ref().unwrap_or(&EMPTY);
+                let halved = half::apply(&mut made, *half, seen, keep)?;
+                self.kept = halved.kept;
+                halved.changed
+            }
+            Stage::Int8Dynamic(p) => dynamic::apply(&mut made, p, keep)?,
+            Stage::Int8Static(p) => {
+                let is_known = self.calibrated.as_ref().is_some_and(|(known, _)| known == p);
+                if !is_known {
+                    let calibrated = fixed::calibrate(graph, p, self.calibration, execute)?;
+                    self.calibrated = Some((*p, calibrated));
+                }
+                let none = fixed::Ranges::new();
+                let ranges = self.calibrated.as_ref().map_or(&none, |(_, c)| &c.ranges);
+                fixed::apply(&mut made, p, ranges, keep)?
+            }
+            Stage::Blocks(p) => blocks::apply(&mut made, *p, keep)?,
+            Stage::Channel(p) => channel::apply(&mut made, *p, keep)?,
+            Stage::Mixed(_) => return Err(Error::internal("mixed", "is a search, not a rewrite")),
+        };
+        if changed.is_empty() {
+            return Err(Error::input(
+                &graph.subject,
+                format!("has no node that `{stage}` could change"),
+            )
+            .remedy(what_matches(stage)));
+        }
+        let known = graph.nodes.iter().map(|n| n.name.clone()).collect();
+        name_apart(&mut made, &known);
+        check(&made)
+            .and_then(|()| infer(&mut made))
+            .map_err(|e| Error::internal(format!("{stage} on {}", graph.subject), e.message()))?;
+        Ok((made, changed))
+    }
+}
+
+static EMPTY: BTreeMap<String, Seen> = BTreeMap::new();
+
+fn what_matches(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Half(_) => "it takes nodes that compute with f32",
+        Stage::Int8Dynamic(p) if !p.conv => {
+            "it takes MatMul and Gemm with a constant weight of two axes; with -conv also Conv"
+        }
+        Stage::Blocks(_) => "it takes MatMul and Gemm with a constant weight of two axes",
+        _ => "it takes MatMul, Gemm and Conv with constant weights",
+    }
+}
