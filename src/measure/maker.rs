@@ -12,12 +12,12 @@ use crate::compress::{
     self, Compressed, Execute, Fate, Job, OnBreak, Purpose, Validation, Warning,
 };
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Dim, Graph};
 use crate::quality::{QualityFigure, TestSet};
 use crate::units::Nanos;
 use crate::variant::{
     BackendId, Budget, Card, CardFigure, CardStage, Optimization, Recipe, SampleFacts, Stage,
-    StageParameters, Tensors,
+    StageParameters, Tensor, Tensors,
 };
 use crate::workload::{
     Calibration, Dataset, Resolved, artifact_facts, carded_facts, hash_of_samples,
@@ -260,6 +260,8 @@ struct Executor {
     loaded: Option<(PathBuf, Purpose)>,
     is_ready: bool,
     count: usize,
+    /// Samples that the model takes at once, where it takes no other number.
+    batch: usize,
 }
 
 impl Executor {
@@ -276,7 +278,9 @@ impl Executor {
             Arc::clone(&maker.interrupted),
         )?;
         let backend = maker.backend.clone();
-        Ok(Self { runner, backend, folder, loaded: None, is_ready: false, count: 0 })
+        let first = maker.resolved.outline.inputs.first().and_then(|input| input.dims.first());
+        let batch = first.and_then(Dim::fixed).unwrap_or(1).max(1);
+        Ok(Self { runner, backend, folder, loaded: None, is_ready: false, count: 0, batch })
     }
 }
 
@@ -303,12 +307,43 @@ impl Execute for Executor {
             Purpose::Judge => Optimization::All,
         };
         let mut all = Vec::with_capacity(samples.len());
-        for chunk in samples.chunks(CHUNK) {
+        for chunk in samples.chunks(CHUNK * self.batch) {
+            let batches = batches(chunk, self.batch)?;
             let given =
-                self.runner.run_all(&path, &self.backend, optimization, chunk, self.is_ready)?;
+                self.runner.run_all(&path, &self.backend, optimization, &batches, self.is_ready)?;
             self.is_ready = true;
-            all.extend(given);
+            for (samples, given) in chunk.chunks(self.batch).zip(given) {
+                all.extend((0..samples.len()).map(|at| row(&given, at, self.batch)));
+            }
         }
         Ok(all)
     }
+}
+
+/// Samples as a model with a fixed batch takes them; the last batch is filled up with its last sample.
+fn batches(samples: &[Tensors], size: usize) -> Result<Vec<Tensors>> {
+    if size == 1 {
+        return Ok(samples.to_vec());
+    }
+    let batch = |chunk: &[Tensors]| {
+        let filled = (0..size).filter_map(|at| chunk.get(at).or(chunk.last()));
+        let mut batch = Tensors::default();
+        batch.assemble(filled).then_some(batch).ok_or_else(|| {
+            Error::input("samples", "differ in shape, and the model takes several at once")
+                .remedy("give samples of one shape, or a model with a free batch")
+        })
+    };
+    samples.chunks(size).map(batch).collect()
+}
+
+/// What a batch gave for one of its samples; what has no row for each is given whole.
+fn row(given: &Tensors, at: usize, size: usize) -> Tensors {
+    if size == 1 {
+        return given.clone();
+    }
+    let pick = |tensor: &Tensor| match tensor.shape().first() {
+        Some(rows) if *rows == size => tensor.row(at).unwrap_or_else(|| tensor.clone()),
+        _ => tensor.clone(),
+    };
+    Tensors(given.0.iter().map(|(name, tensor)| (name.clone(), pick(tensor))).collect())
 }

@@ -6,6 +6,7 @@ mod card;
 mod difference;
 mod dtype;
 mod recipe;
+mod recipe_name;
 mod shape_policy;
 mod stored;
 mod tensor;
