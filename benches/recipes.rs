@@ -3,7 +3,7 @@
 //! Both make variants of the same model with the same parameters from the same calibration samples.
 //! Quality is compared on the whole test set, sample by sample; latency by two live workers that take
 //! turns in short bursts of the same real inputs, 1 thread, over fresh process pairs. Run with
-//! `make recipes PYTHON=…`, which has onnxruntime, onnx, onnx_ir, onnxconverter-common, sympy and numpy.
+//! `make recipes PYTHON=…`, which has onnxruntime, onnx, `onnx_ir`, onnxconverter-common, sympy and numpy.
 
 #![expect(
     clippy::expect_used,
@@ -123,11 +123,11 @@ impl Bench {
         );
         let parents = outputs(&setting, &model.path)?;
         println!(
-            "| recipe | size, ours | reference | cosine, ours | reference | accuracy, ours | reference | ours − reference, points | p50 ratio |"
+            "| recipe | size, ours | reference | cosine, ours | reference | accuracy, ours | reference | accuracy, ours − reference, points | cosine, ours − reference, points | p50 ratio |"
         );
-        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
         println!(
-            "| *the model* | {} | | | | {:.4} | | | |",
+            "| *the model* | {} | | | | {:.4} | | | | |",
             model.size,
             accuracy(&figures(&setting, &parents, None)?).map_or(f64::NAN, |f| f.value)
         );
@@ -208,15 +208,16 @@ impl Bench {
         };
         let Some(theirs) = theirs else {
             let mine = (cosine(&mine), accuracy(&mine).map_or(f64::NAN, |f| f.value));
-            println!("| {name} | {size} | – | {:.4} | – | {:.4} | – | – | – |", mine.0, mine.1);
+            println!("| {name} | {size} | – | {:.4} | – | {:.4} | – | – | – | – |", mine.0, mine.1);
             return Ok(());
         };
         let other = figures(setting, &theirs, Some(parents))?;
         let apart = figures(setting, &answers, Some(&theirs))?;
         let apart = accuracy(&apart).expect("labelled data");
         let ratio = self.ratio(setting, reference, ours)?;
+        let nearer = nearer(&answers, &theirs, parents);
         println!(
-            "| {name} | {size} | {} | {:.4} | {:.4} | {:.4} | {:.4} | {:+.2} [{:+.2}, {:+.2}] | {:.3} [{:.3}, {:.3}] |",
+            "| {name} | {size} | {} | {:.4} | {:.4} | {:.4} | {:.4} | {:+.2} [{:+.2}, {:+.2}] | {:+.2} [{:+.2}, {:+.2}] | {:.3} [{:.3}, {:.3}] |",
             artifact_facts(reference)?.size,
             cosine(&mine),
             cosine(&other),
@@ -225,6 +226,9 @@ impl Bench {
             apart.delta.unwrap_or(f64::NAN) * 100.0,
             apart.delta_low.unwrap_or(f64::NAN) * 100.0,
             apart.delta_high.unwrap_or(f64::NAN) * 100.0,
+            nearer.value * 100.0,
+            nearer.low.unwrap_or(f64::NAN) * 100.0,
+            nearer.high.unwrap_or(f64::NAN) * 100.0,
             ratio.0,
             ratio.1,
             ratio.2,
@@ -327,4 +331,19 @@ fn accuracy(figures: &[QualityFigure]) -> Option<&QualityFigure> {
 
 fn cosine(figures: &[QualityFigure]) -> f64 {
     figures.iter().find(|f| f.metric == Metric::Cosine).map_or(f64::NAN, |f| f.value)
+}
+
+/// By how much our answers are nearer to the model's, sample by sample.
+fn nearer(ours: &Outputs, theirs: &Outputs, parents: &Outputs) -> stats::Interval {
+    let cosine = |a: &[f32], b: &[f32]| {
+        let dot = |x: &[f32], y: &[f32]| -> f64 {
+            x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+        };
+        dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt())
+    };
+    let rows = ours.rows.iter().zip(&theirs.rows).zip(&parents.rows);
+    let apart: Vec<f64> = rows
+        .map(|((ours, theirs), parent)| cosine(ours, parent) - cosine(theirs, parent))
+        .collect();
+    stats::bootstrap_mean(&apart, stats::CONFIDENCE).expect("there are samples")
 }

@@ -7,6 +7,12 @@
 //! A small residual network on the rows of MNIST that the workload sets aside for training; the others
 //! are counted after each epoch, and nothing is chosen by them. Seeded.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a tool that says how it gets on, with sets of a few thousand"
+)]
+
 use std::path::Path;
 
 use candle_core::{D, DType, Device, Module, Tensor, Var};
@@ -146,9 +152,10 @@ impl Network {
             let name = |part: &str| format!("block{}.{part}", at + 1);
             let first = Conv::new(&mut rng, &name("first"), (from, to), 3, stride)?;
             let second = Conv::new(&mut rng, &name("second"), (to, to), 3, 1)?;
-            let past = match from == to {
-                true => None,
-                false => Some(Conv::new(&mut rng, &name("past"), (from, to), 1, stride)?),
+            let past = if from == to {
+                None
+            } else {
+                Some(Conv::new(&mut rng, &name("past"), (from, to), 1, stride)?)
             };
             blocks.push(Block { first, second, past });
             from = to;
@@ -220,8 +227,12 @@ impl Network {
 }
 
 fn tensors(set: &Dataset) -> Result<(Tensor, Vec<u32>), Error> {
-    let values: Vec<f32> =
-        set.samples().iter().filter_map(|s| s.get("image")).flat_map(|t| t.to_f32()).collect();
+    let values: Vec<f32> = set
+        .samples()
+        .iter()
+        .filter_map(|s| s.get("image"))
+        .flat_map(infermark::variant::Tensor::to_f32)
+        .collect();
     // One channel: the order of axes makes no difference yet.
     let images = Tensor::from_vec(values, (set.samples().len(), 28, 28, 1), &Device::Cpu)?;
     match &set.about().truth {

@@ -36,19 +36,17 @@ pub(super) fn apply(
         };
         let is_plain = matches!(node.op, Op::MatMul);
         let dtype = float_type(graph, target.activation);
-        let parts = match stored.get(&target.weight).filter(|_| is_plain) {
-            Some(parts) => parts.clone(),
-            None => {
-                let packed = Packed::of(&matrix, recipe);
-                let parts =
-                    packed.constants(graph, &target, &matrix, recipe, dtype).ok_or_else(|| {
-                        Error::internal(&node.name, "its weight does not fit its shape")
-                    })?;
-                if is_plain {
-                    stored.insert(target.weight, parts.clone());
-                }
-                parts
+        let parts = if let Some(parts) = stored.get(&target.weight).filter(|_| is_plain) {
+            parts.clone()
+        } else {
+            let packed = Packed::of(&matrix, recipe);
+            let parts = packed
+                .constants(graph, &target, &matrix, recipe, dtype)
+                .ok_or_else(|| Error::internal(&node.name, "its weight does not fit its shape"))?;
+            if is_plain {
+                stored.insert(target.weight, parts.clone());
             }
+            parts
         };
         let op = Op::MatMulNBits(NBits {
             k: matrix.k,

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::integer::{Levels, Quantised, quantise, wholes};
+use super::integer::{Affine, Levels, Quantised, quantise, wholes};
 use super::rewrite::{cast, constant_of, emit, emit_as, float_type};
 use super::target::{Product, Target};
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ struct Stored {
 /// Rewrites all products but those in `keep`; the names of the nodes that were.
 pub(super) fn apply(
     graph: &mut Graph,
-    recipe: &Int8Dynamic,
+    recipe: Int8Dynamic,
     keep: &BTreeSet<String>,
 ) -> Result<Vec<String>> {
     let mut changed = Vec::new();
@@ -91,7 +91,7 @@ fn quantised_at_run_time(graph: &mut Graph, id: ValueId) -> Activation {
     Activation { whole, scale, zero }
 }
 
-fn levels(recipe: &Int8Dynamic) -> (Levels, DType) {
+fn levels(recipe: Int8Dynamic) -> (Levels, DType) {
     let bits = if recipe.reduce_range { 7 } else { 8 };
     if recipe.asymmetric {
         (Levels::unsigned(bits), DType::U8)
@@ -101,24 +101,22 @@ fn levels(recipe: &Int8Dynamic) -> (Levels, DType) {
 }
 
 /// Adds the weight as constants of whole numbers, scales and zero points.
-fn stored(graph: &mut Graph, target: &Target, recipe: &Int8Dynamic) -> Option<Stored> {
+fn stored(graph: &mut Graph, target: &Target, recipe: Int8Dynamic) -> Option<Stored> {
     let (levels, dtype) = levels(recipe);
     // ONNX Runtime's `ConvInteger` takes one zero point: channels of their own need none at all.
     let may_differ = !target.is_conv() || !recipe.asymmetric;
     let per_channel = recipe.granularity == Granularity::PerChannel && may_differ;
-    let (shape, axis, quantised): (Vec<usize>, usize, Quantised) = match target.matrix(graph) {
-        Some(matrix) => {
+    let (shape, axis, quantised): (Vec<usize>, usize, Quantised) =
+        if let Some(matrix) = target.matrix(graph) {
             let shape = vec![matrix.k, matrix.n];
             let quantised = quantise(&matrix.values, &shape, per_channel.then_some(1), levels);
             (shape, 1, quantised)
-        }
-        None => {
+        } else {
             let weight = graph.constant(Some(target.weight))?;
             let shape = weight.shape().to_vec();
             let quantised = quantise(&weight.to_f32(), &shape, per_channel.then_some(0), levels);
             (shape, 0, quantised)
-        }
-    };
+        };
     let scales = quantised.scales(per_channel)?;
     // Of a convolution the channels are axis 1 of the output: scales are shaped to be multiplied.
     let scales = if target.is_conv() && per_channel {
@@ -190,27 +188,57 @@ fn is_embedding(graph: &Graph, node: &Node) -> bool {
             .is_some_and(|table| table.dtype().is_float() && table.shape().len() == 2)
 }
 
-/// The table in whole numbers with one scale; what is looked up becomes float again.
-fn embedding(graph: &mut Graph, node: &Node, recipe: &Int8Dynamic) -> Result<()> {
+/// The table in whole numbers, a scale for each row; what is looked up becomes float again.
+///
+/// Scales are stored in 16 bits: they are as many as the table has rows.
+fn embedding(graph: &mut Graph, node: &Node, recipe: Int8Dynamic) -> Result<()> {
     let fail = || Error::internal(&node.name, "its table does not fit its shape");
     let (Some(id), Some(indices), Some(output)) = (node.input(0), node.input(1), node.output(0))
     else {
         return Err(fail());
     };
-    let (levels, dtype) = levels(recipe);
     let table = graph.constant(Some(id)).ok_or_else(fail)?;
-    let (shape, own) = (table.shape().to_vec(), table.dtype());
-    let quantised = quantise(&table.to_f32(), &shape, None, levels);
-    let affine = quantised.affines[0];
-    let whole =
-        constant_of(graph, id, "quantized", quantised.weight(dtype, &shape).ok_or_else(fail)?);
-    let scale = Weight::scalar(own, f64::from(affine.scale));
-    let scale = constant_of(graph, id, "scale", scale);
-    let zero = wholes(dtype, Vec::new(), &[affine.zero]).ok_or_else(fail)?;
-    let zero = constant_of(graph, id, "zero_point", zero);
+    let (shape, own, values) = (table.shape().to_vec(), table.dtype(), table.to_f32());
     let title = graph.value(output).name.clone();
+    if recipe.granularity == Granularity::PerTensor || recipe.asymmetric {
+        let (levels, dtype) = levels(recipe);
+        let quantised = quantise(&values, &shape, None, levels);
+        let affine = quantised.affines[0];
+        let whole = quantised.weight(dtype, &shape).ok_or_else(fail)?;
+        let whole = constant_of(graph, id, "quantized", whole);
+        let scale = Weight::scalar(own, f64::from(affine.scale));
+        let scale = constant_of(graph, id, "scale", scale);
+        let zero = wholes(dtype, Vec::new(), &[affine.zero]).ok_or_else(fail)?;
+        let zero = constant_of(graph, id, "zero_point", zero);
+        let rows = emit(graph, &format!("{title}_quantized"), node.op.clone(), &[whole, indices]);
+        let op = Op::DequantizeLinear { axis: 1, block_size: 0 };
+        emit_as(graph, op, &[rows, scale, zero], &[output]);
+        return Ok(());
+    }
+    let (levels, dtype) = levels(recipe);
+    let width = shape[1].max(1);
+    let mut scales = Vec::with_capacity(shape[0]);
+    let mut rounded = Vec::with_capacity(values.len());
+    for row in values.chunks(width) {
+        let largest = row.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+        let fine = Affine::covering(-largest, largest, levels).scale;
+        let half = half::f16::from_f32(fine);
+        // The next one up where rounding went down: nothing is cut.
+        let half =
+            if half.to_f32() < fine { half::f16::from_bits(half.to_bits() + 1) } else { half };
+        let affine = Affine { scale: half.to_f32(), zero: 0 };
+        rounded.extend(row.iter().map(|v| affine.whole(*v, levels)));
+        scales.push(half);
+    }
+    let bytes: Vec<u8> = scales.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let scales = Weight::new(DType::F16, vec![shape[0], 1], bytes.into()).ok_or_else(fail)?;
+    let whole = wholes(dtype, shape, &rounded).ok_or_else(fail)?;
+    let whole = constant_of(graph, id, "quantized", whole);
+    let scales = constant_of(graph, id, "scale", scales);
     let rows = emit(graph, &format!("{title}_quantized"), node.op.clone(), &[whole, indices]);
-    let op = Op::DequantizeLinear { axis: 1, block_size: 0 };
-    emit_as(graph, op, &[rows, scale, zero], &[output]);
+    let scale = emit(graph, &format!("{title}_scale"), node.op.clone(), &[scales, indices]);
+    let rows = emit(graph, &format!("{title}_rows"), Op::Cast { to: own }, &[rows]);
+    let scale = emit(graph, &format!("{title}_scales"), Op::Cast { to: own }, &[scale]);
+    emit_as(graph, Op::Binary(Binary::Mul), &[rows, scale], &[output]);
     Ok(())
 }

@@ -136,19 +136,35 @@ fn is_f32(graph: &Graph, id: ValueId) -> bool {
     graph.value(id).dtype == Some(DType::F32)
 }
 
-/// Operators that compute with floats: those that only move values are paired by their neighbours.
+/// Operators on floats that ONNX Runtime has 8-bit kernels for, or that only move values and so do it in
+/// any type: those that its own tool takes when it is given no list.
 fn is_on_floats(graph: &Graph, node: &Node) -> bool {
-    let moves = matches!(
+    use crate::graph::op::{Binary, Unary};
+    let has_kernel = matches!(
         node.op,
-        Op::Shape { .. }
-            | Op::Cast { .. }
-            | Op::ConstantOfShape { .. }
-            | Op::Range
-            | Op::If { .. }
-            | Op::Unsupported(_)
-            | Op::Clip
+        Op::Binary(Binary::Add | Binary::Mul)
+            | Op::Unary(Unary::Relu | Unary::Sigmoid)
+            | Op::LeakyRelu { .. }
+            | Op::Softmax { .. }
+            | Op::LayerNormalization { .. }
+            | Op::InstanceNormalization { .. }
+            | Op::MatMul
+            | Op::MaxPool { .. }
+            | Op::AveragePool { .. }
+            | Op::GlobalAveragePool
+            | Op::Concat { .. }
+            | Op::Split { .. }
+            | Op::Where
+            | Op::Resize(_)
+            | Op::Pad { .. }
+            | Op::Gather { .. }
+            | Op::GatherElements { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Squeeze
+            | Op::Unsqueeze
     );
-    !moves && node.output(0).is_some_and(|id| is_f32(graph, id)) && node.outputs.len() == 1
+    has_kernel && node.output(0).is_some_and(|id| is_f32(graph, id)) && node.outputs.len() == 1
 }
 
 /// What a convolution's output is called after the activation that ONNX Runtime takes into its 8-bit

@@ -76,15 +76,12 @@ pub(super) fn apply(
         } else {
             lacks(&node.op).map(str::to_owned).or_else(|| out_of_range(graph, &node, half, seen))
         };
-        match reason {
-            Some(reason) => {
-                done.kept.push(Kept { node: node.name.clone(), reason });
-                work.keep(graph, node)?;
-            }
-            None => {
-                done.changed.push(node.name.clone());
-                work.halve(graph, node)?;
-            }
+        if let Some(reason) = reason {
+            done.kept.push(Kept { node: node.name.clone(), reason });
+            work.keep(graph, node);
+        } else {
+            done.changed.push(node.name.clone());
+            work.halve(graph, node)?;
         }
     }
     Ok(done)
@@ -193,12 +190,11 @@ impl Work {
         made
     }
 
-    fn keep(&mut self, graph: &mut Graph, mut node: Node) -> Result<()> {
+    fn keep(&mut self, graph: &mut Graph, mut node: Node) {
         for input in node.inputs.iter_mut().flatten() {
             *input = self.wide(graph, *input);
         }
         graph.nodes.push(node);
-        Ok(())
     }
 
     fn halve(&mut self, graph: &mut Graph, mut node: Node) -> Result<()> {

@@ -41,7 +41,7 @@ pub(super) fn search(
     judge: &Judge<'_>,
     execute: &mut dyn Execute,
 ) -> Result<Found> {
-    let nodes = work.nodes(graph, &recipe.base)?;
+    let nodes = Work::nodes(graph, &recipe.base)?;
     let metric = recipe.budget.metric;
     let mut sensitivities = Vec::new();
     for (at, node) in nodes.iter().enumerate() {

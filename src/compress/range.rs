@@ -142,7 +142,7 @@ impl Seen {
     /// The magnitude at which to cut, so that the distribution of magnitudes, cut and in 128 levels,
     /// is nearest to the uncut one by Kullback–Leibler divergence.
     ///
-    /// As in S. Migacz, *8-bit inference with TensorRT* (GTC 2017): what is cut is counted into the
+    /// As in S. Migacz, *8-bit inference with `TensorRT`* (GTC 2017): what is cut is counted into the
     /// last bin of the reference, and each level spreads its count over those of its bins that were
     /// not empty.
     fn entropy(&self) -> f32 {

@@ -46,16 +46,16 @@ impl<'a> Work<'a> {
     }
 
     /// Names of the nodes that a stage would change.
-    pub(super) fn nodes(&mut self, graph: &Graph, stage: &Stage) -> Result<Vec<String>> {
+    pub(super) fn nodes(graph: &Graph, stage: &Stage) -> Result<Vec<String>> {
         // Ranges do not matter for which nodes are changed.
         let mut scratch = graph.clone();
         match stage {
             Stage::Int8Static(p) => Ok(fixed::names(graph, p)),
             Stage::Half(_) => Ok(graph.nodes.iter().map(|n| n.name.clone()).collect()),
-            Stage::Int8Dynamic(p) => dynamic::apply(&mut scratch, p, &BTreeSet::new()),
+            Stage::Int8Dynamic(p) => dynamic::apply(&mut scratch, *p, &BTreeSet::new()),
             Stage::Blocks(p) => blocks::apply(&mut scratch, *p, &BTreeSet::new()),
             Stage::Channel(p) => channel::apply(&mut scratch, *p, &BTreeSet::new()),
-            Stage::Mixed(p) => self.nodes(graph, &p.base),
+            Stage::Mixed(p) => Self::nodes(graph, &p.base),
         }
     }
 
@@ -84,7 +84,7 @@ impl<'a> Work<'a> {
                 self.kept = halved.kept;
                 halved.changed
             }
-            Stage::Int8Dynamic(p) => dynamic::apply(&mut made, p, keep)?,
+            Stage::Int8Dynamic(p) => dynamic::apply(&mut made, *p, keep)?,
             Stage::Int8Static(p) => {
                 let is_known = self.calibrated.as_ref().is_some_and(|(known, _)| known == p);
                 if !is_known {

@@ -140,7 +140,7 @@ impl Maker<'_> {
             budget: self.budget.map(|b| b.to_string()),
             stages: Vec::new(),
             warnings: Vec::new(),
-            runtime: library.map_or_else(|| self.backend.to_string(), |l| l.into_owned()),
+            runtime: library.map_or_else(|| self.backend.to_string(), std::borrow::Cow::into_owned),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             recipes_version: compress::RECIPES_VERSION,
             made_at: timestamp(),

@@ -57,12 +57,11 @@ pub fn serve() -> Result<()> {
 /// Runs a model on each sample and writes what it gave; its session is kept as the `last` one.
 fn run_all(spec: &RunSpec, last: &mut Option<Box<dyn Session>>) -> Result<Event> {
     let inputs = Tensors::read(&spec.inputs)?;
-    let mut session = match last.take().filter(|_| spec.again) {
-        Some(session) => session,
-        None => {
-            let engine = backend::open(&spec.backend, Arc::new(VirtualClock::default()))?;
-            engine.prepare(&spec.variant, &spec.options)?.spawn()?
-        }
+    let mut session = if let Some(session) = last.take().filter(|_| spec.again) {
+        session
+    } else {
+        let engine = backend::open(&spec.backend, Arc::new(VirtualClock::default()))?;
+        engine.prepare(&spec.variant, &spec.options)?.spawn()?
     };
     let mut outputs = Tensors::default();
     for (at, sample) in inputs.unstacked(spec.samples).iter().enumerate() {

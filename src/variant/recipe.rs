@@ -54,6 +54,7 @@ pub enum Granularity {
 }
 
 /// Parameters of `int8-dynamic`.
+#[expect(clippy::struct_excessive_bools, reason = "options that a name has or has not")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Int8Dynamic {
     /// `-per-tensor` when it is that.
@@ -104,7 +105,7 @@ pub enum Scope {
     Weighted,
     /// `-all-matmuls`: products of two activations too.
     AllMatMuls,
-    /// `-every-op`: every operator on floats.
+    /// `-every-op`: every operator on floats that ONNX Runtime has an 8-bit form of.
     EveryOp,
 }
 

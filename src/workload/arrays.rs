@@ -37,7 +37,7 @@ pub fn build_arrays(
         let list = list.ok_or_else(|| bad(format!("has no list `{}`", spec.key)))?;
         let values: Vec<f32> = serde_json::from_value(list)
             .map_err(|e| bad(format!("`{}` holds more than numbers: {e}", spec.key)))?;
-        if values.len() % width != 0 {
+        if !values.len().is_multiple_of(width) {
             let message = format!("{} numbers are not a whole number of {width}", values.len());
             return Err(bad(message));
         }
@@ -62,7 +62,9 @@ pub fn build_arrays(
 /// always on the same side.
 fn is_training(row: &[f32], share: f64) -> bool {
     let mut hasher = Sha256::new();
-    row.iter().for_each(|value| hasher.update(value.to_le_bytes()));
+    for value in row {
+        hasher.update(value.to_le_bytes());
+    }
     let digest = hasher.finalize();
     let first = digest.iter().take(8).fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
     (first as f64) < share * 2.0_f64.powi(64)

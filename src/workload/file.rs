@@ -81,11 +81,10 @@ impl VariantSpec {
 
     fn check(&self) -> Result<(), String> {
         match (&self.path, &self.recipe) {
-            (Some(_), None) => Ok(()),
             (None, Some(Recipe::Stages(_))) if self.sha256.is_some() => {
                 Err("`sha256` pins a file, and a recipe makes one".to_owned())
             }
-            (None, Some(Recipe::Stages(_))) => Ok(()),
+            (Some(_), None) | (None, Some(Recipe::Stages(_))) => Ok(()),
             (None, Some(other)) => Err(format!("recipe `{other}` makes nothing")),
             _ => Err("needs either `path` or `recipe`".to_owned()),
         }

@@ -126,8 +126,8 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
         outline,
         pinned_by,
         variants,
-        to_make,
         data,
+        to_make,
         head,
         notes,
     })

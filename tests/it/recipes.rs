@@ -90,7 +90,7 @@ fn a_search_keeps_what_must_stay_in_float() {
     let stage = &made[0]["card"]["stages"][0];
     let (changed, kept) = (stage["changed"].as_u64().unwrap(), stage["kept"].as_array().unwrap());
     assert!(changed > 0 && !kept.is_empty(), "{stage}");
-    assert_eq!(changed as usize + kept.len(), 10, "nine convolutions and the head");
+    assert_eq!(changed + kept.len() as u64, 10, "nine convolutions and the head");
     // The worst first, and the worst are those that were kept.
     let sensitivities = made[0]["sensitivities"].as_array().unwrap();
     assert_eq!(sensitivities[0]["node"], kept[0][0]);
