@@ -27,7 +27,7 @@ use infermark::measure::{
     BurstPlan, Command, Event, Maker, PrepareSpec, Worker, WorkerCommand, alternate,
     log_ratio_of_medians, outputs_of_variant,
 };
-use infermark::quality::{self, ALL, Metric, Outputs, QualityFigure, TestSet};
+use infermark::quality::{self, ALL, Metric, Outputs, QualityFigure, TestSet, Truth};
 use infermark::settings::Settings;
 use infermark::units::Nanos;
 use infermark::variant::{Lineage, Optimization, Recipe, Variant};
@@ -89,6 +89,9 @@ struct Bench {
 /// What both files of a recipe are compared with.
 struct Setting {
     resolved: Resolved,
+    /// The labelled samples that are set aside, where there are any: our recipes and the reference
+    /// tools' have seen the same of them.
+    aside: Option<Resolved>,
     library: Library,
     own: WorkerCommand,
 }
@@ -102,12 +105,13 @@ impl Bench {
             _ => unpacked,
         };
         let workload = Workload::read(&base.join(format!("{name}.toml")))?;
+        let aside = workload::resolve(workload.clone(), Split::Train, &base, &settings.cache).ok();
         let resolved = workload::resolve(workload, Split::Test, &base, &settings.cache)?;
         let calibration = workload::calibration(&resolved, &settings.cache)?;
         let library = find_library(settings.ort_dylib.as_deref(), None, &settings.cache)?;
         let program = PathBuf::from(env!("CARGO_BIN_EXE_infermark"));
         let own = WorkerCommand { program, args: vec!["worker".into()] };
-        let setting = Setting { resolved, library, own };
+        let setting = Setting { resolved, aside, library, own };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let names: Vec<&str> = recipes.split_whitespace().collect();
         self.references(&setting, &calibration, folder.path(), &names)?;
@@ -121,7 +125,7 @@ impl Bench {
             host.hardware_class,
             &setting.library.sha256[..12]
         );
-        let parents = outputs(&setting, &model.path)?;
+        let parents = outputs(&setting, &setting.resolved, &model.path)?;
         println!(
             "| recipe | size, ours | reference | cosine, ours | reference | accuracy, ours | reference | accuracy, ours − reference, points | cosine, ours − reference, points | p50 ratio |"
         );
@@ -197,12 +201,14 @@ impl Bench {
         ours: &Path,
         reference: &Path,
     ) -> Result<()> {
-        let answers = outputs(setting, ours)?;
+        let answers = outputs(setting, &setting.resolved, ours)?;
         let mine = figures(setting, &answers, Some(parents))?;
         let size = artifact_facts(ours)?.size;
         // What a tool could not make, or made so that no engine loads it, is said and compared no more.
         let theirs = if reference.is_file() {
-            outputs(setting, reference).inspect_err(|e| eprintln!("{name}, reference: {e}")).ok()
+            outputs(setting, &setting.resolved, reference)
+                .inspect_err(|e| eprintln!("{name}, reference: {e}"))
+                .ok()
         } else {
             None
         };
@@ -212,8 +218,7 @@ impl Bench {
             return Ok(());
         };
         let other = figures(setting, &theirs, Some(parents))?;
-        let apart = figures(setting, &answers, Some(&theirs))?;
-        let apart = accuracy(&apart).expect("labelled data");
+        let apart = setting.apart(ours, reference, &answers, &theirs)?;
         let ratio = self.ratio(setting, reference, ours)?;
         let nearer = nearer(&answers, &theirs, parents);
         println!(
@@ -223,9 +228,9 @@ impl Bench {
             cosine(&other),
             accuracy(&mine).map_or(f64::NAN, |f| f.value),
             accuracy(&other).map_or(f64::NAN, |f| f.value),
-            apart.delta.unwrap_or(f64::NAN) * 100.0,
-            apart.delta_low.unwrap_or(f64::NAN) * 100.0,
-            apart.delta_high.unwrap_or(f64::NAN) * 100.0,
+            apart.value * 100.0,
+            apart.low.unwrap_or(f64::NAN) * 100.0,
+            apart.high.unwrap_or(f64::NAN) * 100.0,
             nearer.value * 100.0,
             nearer.low.unwrap_or(f64::NAN) * 100.0,
             nearer.high.unwrap_or(f64::NAN) * 100.0,
@@ -250,7 +255,7 @@ impl Bench {
         for path in [a, b] {
             let flag = Arc::new(AtomicBool::new(false));
             let mut worker = Worker::start(&setting.own, "a variant", flag)?;
-            let spec = spec(setting, path, 1, seed)?;
+            let spec = spec(setting, &setting.resolved, path, 1, seed)?;
             worker.ask(&Command::Prepare(Box::new(spec)), PATIENCE)?;
             worker.ask(&Command::Warm { duration: Nanos::from_millis(300) }, PATIENCE)?;
             workers.push(worker);
@@ -271,7 +276,44 @@ impl Bench {
     }
 }
 
-fn spec(setting: &Setting, path: &Path, threads: usize, seed: u64) -> Result<PrepareSpec> {
+impl Setting {
+    /// By how much our accuracy differs from the reference's, paired, on all labelled samples: those
+    /// of the test and those set aside.
+    fn apart(
+        &self,
+        ours: &Path,
+        reference: &Path,
+        answers: &Outputs,
+        theirs: &Outputs,
+    ) -> Result<stats::Interval> {
+        let mut right = (self.right(&self.resolved, answers), self.right(&self.resolved, theirs));
+        if let Some(aside) = &self.aside {
+            right.0.extend(self.right(aside, &outputs(self, aside, ours)?));
+            right.1.extend(self.right(aside, &outputs(self, aside, reference)?));
+        }
+        let both = || right.0.iter().zip(&right.1);
+        let gained = both().filter(|(a, b)| **a && !**b).count();
+        let lost = both().filter(|(a, b)| !**a && **b).count();
+        let apart = stats::paired_difference(gained, lost, right.0.len(), stats::CONFIDENCE);
+        Ok(apart.expect("there are samples"))
+    }
+
+    /// Whether each sample was decided right.
+    fn right(&self, resolved: &Resolved, outputs: &Outputs) -> Vec<bool> {
+        let Truth::Classes { labels, .. } = &resolved.data.about.truth else { return Vec::new() };
+        let scores = self.resolved.head.as_ref().map(|head| outputs.through(head));
+        let said = scores.as_ref().unwrap_or(outputs).classes();
+        said.iter().zip(labels).map(|(said, label)| said == label).collect()
+    }
+}
+
+fn spec(
+    setting: &Setting,
+    resolved: &Resolved,
+    path: &Path,
+    threads: usize,
+    seed: u64,
+) -> Result<PrepareSpec> {
     let facts = artifact_facts(path)?;
     Ok(PrepareSpec {
         variant: Variant {
@@ -294,23 +336,26 @@ fn spec(setting: &Setting, path: &Path, threads: usize, seed: u64) -> Result<Pre
         sessions: 1,
         batching: Batching::Fixed(1),
         scenario: Scenario::Single,
-        data: setting.resolved.data.path.clone(),
+        data: resolved.data.path.clone(),
         seed,
     })
 }
 
-/// What a file answers to every sample of the test set.
-fn outputs(setting: &Setting, path: &Path) -> Result<Outputs> {
+/// What a file answers to every sample of a set.
+fn outputs(setting: &Setting, resolved: &Resolved, path: &Path) -> Result<Outputs> {
     let flag = Arc::new(AtomicBool::new(false));
     let threads = hardware::detect().effective_cpus.count;
     let mut worker = Worker::start(&setting.own, "a variant", flag)?;
-    match worker.ask(&Command::Prepare(Box::new(spec(setting, path, threads, 1)?)), PATIENCE)?.0 {
+    match worker
+        .ask(&Command::Prepare(Box::new(spec(setting, resolved, path, threads, 1)?)), PATIENCE)?
+        .0
+    {
         Event::Prepared { .. } => {}
         other => return Err(worker.unexpected(&other)),
     }
     let quality = setting.resolved.workload.quality.as_ref();
     let output = quality.and_then(|q| q.output.as_deref());
-    let all = outputs_of_variant(&mut worker, output, setting.resolved.data.samples, PATIENCE)?;
+    let all = outputs_of_variant(&mut worker, output, resolved.data.samples, PATIENCE)?;
     worker.quit()?;
     Ok(all)
 }
