@@ -3,7 +3,7 @@
 //! Both make variants of the same model with the same parameters from the same calibration samples.
 //! Quality is compared on the whole test set, sample by sample; latency by two live workers that take
 //! turns in short bursts of the same real inputs, 1 thread, over fresh process pairs. Run with
-//! `make recipes PYTHON=…`, which has onnxruntime, onnx, `onnx_ir`, onnxconverter-common, sympy and numpy.
+//! `make recipes PYTHON=…`, which has onnxruntime, onnx, `onnx_ir`, sympy and numpy.
 
 #![expect(
     clippy::expect_used,
@@ -187,9 +187,7 @@ impl Bench {
         match status {
             Ok(status) if status.success() => Ok(()),
             other => Err(Error::input(&self.python, format!("did not make references: {other:?}"))
-                .remedy(
-                    "it needs onnxruntime, onnx, onnx_ir, onnxconverter-common, sympy and numpy",
-                )),
+                .remedy("it needs onnxruntime, onnx, onnx_ir, sympy and numpy")),
         }
     }
 

@@ -179,6 +179,22 @@ fn a_workload_makes_its_variants_and_says_what_nobody_approved() {
     assert!(list.stdout.contains("BROKEN") && list.stderr.contains("its card says"));
 }
 
+#[test]
+fn few_samples_and_made_up_ones_are_warned_about() {
+    let sandbox = Sandbox::new();
+    let few = ["digits", "--recipe", "int8-static-percentile-99", "--samples", "8"];
+    let (ran, made) = compressed(&sandbox, &few);
+    ran.assert_fine();
+    assert!(warned(&made[0], "calibration-small"), "{:?}", made[0]["card"]["warnings"]);
+    assert!(warned(&made[0], "clipped"), "a percentile cuts what was seen");
+    assert_eq!(made[0]["card"]["calibration"]["samples"], 8);
+    let weight: Vec<f32> = (0..16_u8).map(|i| f32::from(i) - 7.5).collect();
+    sandbox.write("m.onnx", product(&weight));
+    let (ran, made) = compressed(&sandbox, &["m.onnx", "--recipe", "int8-static"]);
+    ran.assert_fine();
+    assert!(warned(&made[0], "calibration-generated"));
+}
+
 fn floats(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
