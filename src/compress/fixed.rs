@@ -304,18 +304,20 @@ impl Pairs<'_> {
         }
         let per_channel = self.recipe.granularity == Granularity::PerChannel;
         let levels = Levels::symmetric(if self.recipe.reduce_range { 7 } else { 8 });
-        let made = stored(graph, target.weight, per_channel.then_some(axis), levels)
+        let kind = (levels, DType::I8);
+        let made = stored(graph, target.weight, per_channel.then_some(axis), kind)
             .ok_or_else(|| Error::internal(&node.name, "its weight does not fit its shape"))?;
         self.weights.insert((target.weight, axis), made.clone());
         Ok(made)
     }
 
-    /// Another constant, with one scale.
+    /// Another constant, with one scale, in the activations' type: 8-bit kernels of operators that
+    /// meet both take one type.
     fn constant(&mut self, graph: &mut Graph, id: ValueId, node: &Node) -> Result<ValueId> {
         if let Some(known) = self.weights.get(&(id, usize::MAX)) {
             return Ok(known.0);
         }
-        let made = stored(graph, id, None, Levels::symmetric(8))
+        let made = stored(graph, id, None, self.levels())
             .ok_or_else(|| Error::internal(&node.name, "its constant does not fit its shape"))?;
         self.weights.insert((id, usize::MAX), made.clone());
         Ok(made.0)
@@ -377,14 +379,14 @@ fn stored(
     graph: &mut Graph,
     id: ValueId,
     axis: Option<usize>,
-    levels: Levels,
+    (levels, dtype): (Levels, DType),
 ) -> Option<(ValueId, Vec<f32>)> {
     let weight = graph.constant(Some(id))?;
     let (shape, own) = (weight.shape().to_vec(), weight.dtype());
     let quantised = quantise(&weight.to_f32(), &shape, axis, levels);
-    let whole = quantised.weight(DType::I8, &shape)?;
+    let whole = quantised.weight(dtype, &shape)?;
     let (scales, zeros) =
-        (quantised.scales(axis.is_some())?, quantised.zeros(DType::I8, axis.is_some())?);
+        (quantised.scales(axis.is_some())?, quantised.zeros(dtype, axis.is_some())?);
     let whole = constant_of(graph, id, "quantized", whole);
     let scale = constant_of(graph, id, "scale", scales);
     let zero = constant_of(graph, id, "zero_point", zeros);
