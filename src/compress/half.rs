@@ -74,7 +74,10 @@ pub(super) fn apply(
         let reason = if keep.contains(&node.name) {
             Some("kept as asked".to_owned())
         } else {
-            lacks(&node.op).map(str::to_owned).or_else(|| out_of_range(graph, &node, half, seen))
+            lacks(&node.op)
+                .map(str::to_owned)
+                .or_else(|| untyped(graph, &node))
+                .or_else(|| out_of_range(graph, &node, half, seen))
         };
         if let Some(reason) = reason {
             done.kept.push(Kept { node: node.name.clone(), reason });
@@ -100,6 +103,13 @@ fn lacks(op: &Op) -> Option<&'static str> {
         Op::Unsupported(_) => Some("it is not known here"),
         _ => None,
     }
+}
+
+/// A value whose type is not known may be f32 and stay it: what meets it must be f32, too.
+fn untyped(graph: &Graph, node: &Node) -> Option<String> {
+    let mut ids = node.inputs.iter().chain(&node.outputs).flatten();
+    let id = ids.find(|id| graph.value(**id).dtype.is_none())?;
+    Some(format!("the type of `{}` is not known", graph.value(*id).name))
 }
 
 /// Whether a value that the node reads or gives does not fit 16 bits.
