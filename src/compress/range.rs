@@ -102,6 +102,9 @@ impl Seen {
 
     /// The share of values that a range cuts, from the histogram.
     pub(super) fn clipped(&self, (low, high): (f32, f32)) -> f64 {
+        if self.reach() <= 0.0 {
+            return 0.0;
+        }
         let outside = |bin: usize| {
             let (from, to) = (self.edge(bin), self.edge(bin + 1));
             to <= low || from >= high

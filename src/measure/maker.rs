@@ -207,7 +207,10 @@ impl Maker<'_> {
         let facts = artifact_facts(&path)?;
         (card.sha256, card.size_bytes) = (facts.sha256, facts.size);
         // Decisions speak of bytes: those on other bytes are kept, and hold for nothing.
-        if let Ok(Some(before)) = Card::beside(&path) {
+        // Another model's are not this one's.
+        if let Ok(Some(before)) = Card::beside(&path)
+            && before.parent_sha256 == card.parent_sha256
+        {
             card.approvals = before.approvals;
         }
         card.write(&path)?;

@@ -213,7 +213,7 @@ impl Card {
             artifact.display(),
             format!("has sha256 {sha256}, but its card says {}", self.sha256),
         )
-        .remedy("somebody changed the file: make it again with `infermark compress`"))
+        .remedy("somebody changed the file: remove it and its card, then make it again with `infermark compress`"))
     }
 
     /// The last decision on the bytes that the card speaks of.
