@@ -91,6 +91,11 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
         _ => None,
     };
     let (sha256, size) = whole(&model, &outline)?;
+    // A variant that is run by itself is held to its card as one in a workload is.
+    let card = Card::beside(&model.path)?;
+    if let Some(card) = &card {
+        card.check(&model.path, &sha256)?;
+    }
     let mut variants = vec![Variant {
         name: workload.model.variant.clone(),
         recipe: Recipe::AsGiven,
@@ -102,6 +107,7 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
             made_by: (!made_of.is_empty()).then(|| {
                 format!("infermark {}, of {}", env!("CARGO_PKG_VERSION"), made_of.join(", "))
             }),
+            approval: card.as_ref().map(Card::approval),
             ..Lineage::default()
         },
     }];

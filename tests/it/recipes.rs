@@ -175,6 +175,8 @@ fn a_workload_makes_its_variants_and_says_what_nobody_approved() {
     std::fs::write(&path, bytes).unwrap();
     run(&[]).assert_error(&["digits.int8-static.onnx", "its card says"]);
     sandbox.run(&approve).assert_error(&["its card says"]);
+    let alone = ["run", "variants/digits/digits.int8-static.onnx", "--duration", "0.1"];
+    sandbox.run(&alone).assert_error(&["its card says"]);
     let list = sandbox.run(&["variants", "list"]);
     assert!(list.stdout.contains("BROKEN") && list.stderr.contains("its card says"));
 }
