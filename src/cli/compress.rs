@@ -148,7 +148,7 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
 }
 
 /// ONNX Runtime's library, where `backend` needs it.
-pub(super) fn library(settings: &Settings, backend: &BackendId) -> Result<Option<Library>> {
+fn library(settings: &Settings, backend: &BackendId) -> Result<Option<Library>> {
     if backend.engine != Engine::Ort {
         return Ok(None);
     }
@@ -163,31 +163,23 @@ pub(super) fn samples(
     decides: bool,
     cache: &Cache,
 ) -> Result<Calibration> {
-    let found = workload::calibration(resolved, cache);
     let may_do_without = !decides && !recipes.iter().any(Recipe::needs_data);
-    let is_set_aside = resolved
-        .workload
-        .calibration
-        .as_ref()
-        .is_some_and(|c| !c.sources.is_empty() || !c.packages.is_empty());
-    match found {
-        Err(_) if may_do_without && !is_set_aside => {
-            let set = Dataset::read(&resolved.data.path)?;
-            let all = set.samples().len();
-            let spec = CalibrationSpec::default();
-            let take = all.min(spec.validation);
-            let list: Vec<usize> = (0..take).map(|at| at * all / take).collect();
-            let validation: Vec<_> = list.iter().map(|at| set.samples()[*at].clone()).collect();
-            Ok(Calibration {
-                calibration: validation.iter().take(spec.samples).cloned().collect(),
-                validation,
-                truth: set.about().truth.subset(&list),
-                source: "the test set, of which nothing is set aside".to_owned(),
-                generated: resolved.data.generated,
-            })
-        }
-        found => found,
+    if workload::has_calibration(&resolved.workload) || !may_do_without {
+        return workload::calibration(resolved, cache);
     }
+    let set = Dataset::read(&resolved.data.path)?;
+    let all = set.samples().len();
+    let spec = CalibrationSpec::default();
+    let take = all.min(spec.validation);
+    let list: Vec<usize> = (0..take).map(|at| at * all / take).collect();
+    let validation: Vec<_> = list.iter().map(|at| set.samples()[*at].clone()).collect();
+    Ok(Calibration {
+        calibration: validation.iter().take(spec.samples).cloned().collect(),
+        validation,
+        truth: set.about().truth.subset(&list),
+        source: "the test set, of which nothing is set aside".to_owned(),
+        generated: resolved.data.generated,
+    })
 }
 
 fn print(format: Format, resolved: &Resolved, made: &[Made]) -> Result<()> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::integer::{Affine, Levels, Quantised, quantise, wholes};
-use super::rewrite::{cast, constant_of, emit, emit_as, float_type};
+use super::rewrite::{cast, constant_of, emit, emit_as, float_type, gather_whole};
 use super::target::{Product, Target};
 use crate::error::{Error, Result};
 use crate::graph::op::Binary;
@@ -38,7 +38,7 @@ pub(super) fn apply(
 ) -> Result<Vec<String>> {
     let mut changed = Vec::new();
     let mut activations: HashMap<ValueId, Activation> = HashMap::new();
-    let mut weights: HashMap<(ValueId, usize), Stored> = HashMap::new();
+    let mut weights: HashMap<ValueId, Stored> = HashMap::new();
     for node in std::mem::take(&mut graph.nodes) {
         if keep.contains(&node.name) {
             graph.nodes.push(node);
@@ -61,18 +61,16 @@ pub(super) fn apply(
             activations.insert(target.activation, made);
             made
         };
-        // One weight may be multiplied in two ways: as it is, and transposed or scaled.
-        let form = match target.product {
-            Product::MatMul => 0,
-            Product::Gemm { .. } => graph.nodes.len() + 1,
-            Product::Conv(_) => usize::MAX,
-        };
-        let weight = if let Some(known) = weights.get(&(target.weight, form)) {
+        // A Gemm turns and scales its weight: what it stores is its own.
+        let is_plain = !matches!(target.product, Product::Gemm { .. });
+        let weight = if let Some(known) = weights.get(&target.weight).filter(|_| is_plain) {
             *known
         } else {
             let made = stored(graph, &target, recipe)
                 .ok_or_else(|| Error::internal(&node.name, "its weight does not fit its shape"))?;
-            weights.insert((target.weight, form), made);
+            if is_plain {
+                weights.insert(target.weight, made);
+            }
             made
         };
         product(graph, &target, activation, weight, output);
@@ -193,6 +191,9 @@ fn is_embedding(graph: &Graph, node: &Node) -> bool {
 /// Scales are stored in 16 bits: they are as many as the table has rows.
 fn embedding(graph: &mut Graph, node: &Node, recipe: Int8Dynamic) -> Result<()> {
     let fail = || Error::internal(&node.name, "its table does not fit its shape");
+    if recipe.granularity == Granularity::PerTensor || recipe.asymmetric {
+        return gather_whole(graph, node, levels(recipe)).ok_or_else(fail);
+    }
     let (Some(id), Some(indices), Some(output)) = (node.input(0), node.input(1), node.output(0))
     else {
         return Err(fail());
@@ -200,21 +201,6 @@ fn embedding(graph: &mut Graph, node: &Node, recipe: Int8Dynamic) -> Result<()> 
     let table = graph.constant(Some(id)).ok_or_else(fail)?;
     let (shape, own, values) = (table.shape().to_vec(), table.dtype(), table.to_f32());
     let title = graph.value(output).name.clone();
-    if recipe.granularity == Granularity::PerTensor || recipe.asymmetric {
-        let (levels, dtype) = levels(recipe);
-        let quantised = quantise(&values, &shape, None, levels);
-        let affine = quantised.affines[0];
-        let whole = quantised.weight(dtype, &shape).ok_or_else(fail)?;
-        let whole = constant_of(graph, id, "quantized", whole);
-        let scale = Weight::scalar(own, f64::from(affine.scale));
-        let scale = constant_of(graph, id, "scale", scale);
-        let zero = wholes(dtype, Vec::new(), &[affine.zero]).ok_or_else(fail)?;
-        let zero = constant_of(graph, id, "zero_point", zero);
-        let rows = emit(graph, &format!("{title}_quantized"), node.op.clone(), &[whole, indices]);
-        let op = Op::DequantizeLinear { axis: 1, block_size: 0 };
-        emit_as(graph, op, &[rows, scale, zero], &[output]);
-        return Ok(());
-    }
     let (levels, dtype) = levels(recipe);
     let width = shape[1].max(1);
     let mut scales = Vec::with_capacity(shape[0]);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::calibrate::{Execute, Look, observe};
 use super::integer::{Affine, Levels, quantise, wholes};
 use super::range::Seen;
-use super::rewrite::{cast, constant_of, emit, emit_as, float_type};
+use super::rewrite::{cast, constant_of, emit, emit_as, float_type, gather_whole};
 use super::target::{Product, Target};
 use crate::error::{Error, Result};
 use crate::graph::op::QuantizeAttributes;
@@ -78,7 +78,6 @@ struct Plan {
     nodes: BTreeMap<usize, Paired>,
 }
 
-#[derive(Default)]
 struct Paired {
     /// Indices of inputs that are activations.
     inputs: Vec<usize>,
@@ -213,7 +212,9 @@ pub(super) fn apply(
             }
             changed.push(node.name.clone());
             if matches!(node.op, Op::Gather { .. }) && paired.constants == [0] {
-                pairs.gather(graph, &node)?;
+                gather_whole(graph, &node, pairs.levels()).ok_or_else(|| {
+                    Error::internal(&node.name, "its table does not fit its shape")
+                })?;
                 continue;
             }
             for index in &paired.constants {
@@ -325,32 +326,6 @@ impl Pairs<'_> {
             .ok_or_else(|| Error::internal(&node.name, "its constant does not fit its shape"))?;
         self.weights.insert((id, usize::MAX), made.clone());
         Ok(made.0)
-    }
-
-    /// Looks rows up in a table of whole numbers, and makes only those float again: a pair on the table
-    /// itself would be worked off for all of it, every time.
-    fn gather(&mut self, graph: &mut Graph, node: &Node) -> Result<()> {
-        let fail = || Error::internal(&node.name, "its table does not fit its shape");
-        let (Some(table), Some(indices), Some(output)) =
-            (node.input(0), node.input(1), node.output(0))
-        else {
-            return Err(fail());
-        };
-        let (levels, dtype) = self.levels();
-        let weight = graph.constant(Some(table)).ok_or_else(fail)?;
-        let shape = weight.shape().to_vec();
-        let quantised = quantise(&weight.to_f32(), &shape, None, levels);
-        let whole = quantised.weight(dtype, &shape).ok_or_else(fail)?;
-        let scale = quantised.scales(false).ok_or_else(fail)?;
-        let zero = quantised.zeros(dtype, false).ok_or_else(fail)?;
-        let whole = constant_of(graph, table, "quantized", whole);
-        let scale = constant_of(graph, table, "scale", scale);
-        let zero = constant_of(graph, table, "zero_point", zero);
-        let wish = format!("{}_rows", graph.value(output).name);
-        let rows = emit(graph, &wish, node.op.clone(), &[whole, indices]);
-        let op = Op::DequantizeLinear { axis: 1, block_size: 0 };
-        emit_as(graph, op, &[rows, scale, zero], &[output]);
-        Ok(())
     }
 
     /// The bias in 32 bits, its scale that of the product: the 8-bit kernels add it before they round.

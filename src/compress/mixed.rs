@@ -76,10 +76,10 @@ pub(super) fn search(
             sensitivities,
         }))
     };
-    let mut found = attempt(0, work)?;
-    if found.is_some() {
-        return found.ok_or_else(|| Error::internal("mixed", "lost what it found"));
+    if let Some(found) = attempt(0, work)? {
+        return Ok(found);
     }
+    let mut found = None;
     // `fails` is known to break the budget; `holds_at` is known, or assumed, to keep it.
     let (mut fails, mut holds_at) = (0, nodes.len());
     while holds_at - fails > 1 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::integer::{Levels, quantise};
 use crate::graph::{Graph, Node, Op, ValueId, Weight};
 use crate::variant::DType;
 
@@ -51,6 +52,31 @@ pub(super) fn cast(graph: &mut Graph, id: ValueId, dtype: DType) -> ValueId {
     let cast = emit(graph, &wish, Op::Cast { to: dtype }, &[id]);
     graph.set_dtype(cast, dtype);
     cast
+}
+
+/// Looks rows up in a table of whole numbers with one scale, and makes only those float again: a pair on
+/// the table itself would be worked off for all of it, every time. `None` when the node has no constant
+/// table.
+pub(super) fn gather_whole(
+    graph: &mut Graph,
+    node: &Node,
+    (levels, dtype): (Levels, DType),
+) -> Option<()> {
+    let (table, indices, output) = (node.input(0)?, node.input(1)?, node.output(0)?);
+    let weight = graph.constant(Some(table))?;
+    let (shape, own) = (weight.shape().to_vec(), weight.dtype());
+    let quantised = quantise(&weight.to_f32(), &shape, None, levels);
+    let whole = quantised.weight(dtype, &shape)?;
+    let zero = quantised.zeros(dtype, false)?;
+    let scale = Weight::scalar(own, f64::from(quantised.affines.first()?.scale));
+    let whole = constant_of(graph, table, "quantized", whole);
+    let scale = constant_of(graph, table, "scale", scale);
+    let zero = constant_of(graph, table, "zero_point", zero);
+    let wish = format!("{}_quantized", graph.value(output).name);
+    let rows = emit(graph, &wish, node.op.clone(), &[whole, indices]);
+    let op = Op::DequantizeLinear { axis: 1, block_size: 0 };
+    emit_as(graph, op, &[rows, scale, zero], &[output]);
+    Some(())
 }
 
 /// A constant that is called after `id`, with `suffix`.

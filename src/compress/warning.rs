@@ -65,10 +65,7 @@ pub(super) fn small(samples: usize, seen: &BTreeMap<String, Seen>) -> Option<War
 pub fn overlap(calibration: &[Tensors], test: &[Tensors]) -> Option<Warning> {
     let digest = |sample: &Tensors| {
         let mut hasher = Sha256::new();
-        for (name, tensor) in &sample.0 {
-            hasher.update(format!("{name} {:?}\n", tensor.shape()));
-            hasher.update(tensor.data().to_le_bytes());
-        }
+        sample.feed(&mut hasher);
         hex(&hasher.finalize())
     };
     let known: HashSet<String> = calibration.iter().map(digest).collect();

@@ -10,7 +10,7 @@ use super::rewrite::name_apart;
 use super::{blocks, channel, dynamic, prepare};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, check, infer};
-use crate::variant::{Int8Static, Stage, Tensors};
+use crate::variant::{Stage, Tensors};
 
 /// Samples whose values decide which nodes overflow.
 const HALF_SAMPLES: usize = 32;
@@ -19,7 +19,7 @@ const HALF_SAMPLES: usize = 32;
 pub(super) struct Work<'a> {
     pub(super) calibration: &'a [Tensors],
     told: &'a mut dyn FnMut(&str),
-    calibrated: Option<(Int8Static, Calibrated)>,
+    calibrated: Option<Calibrated>,
     observed: Option<BTreeMap<String, Seen>>,
     /// Nodes that the last `fp16` left in f32.
     pub(super) kept: Vec<Kept>,
@@ -42,19 +42,19 @@ impl<'a> Work<'a> {
 
     /// What calibration saw last, where the stage calibrated.
     pub(super) fn calibrated(&self) -> Option<&Calibrated> {
-        self.calibrated.as_ref().map(|(_, calibrated)| calibrated)
+        self.calibrated.as_ref()
     }
 
     /// Names of the nodes that a stage would change.
     pub(super) fn nodes(graph: &Graph, stage: &Stage) -> Result<Vec<String>> {
-        // Ranges do not matter for which nodes are changed.
-        let mut scratch = graph.clone();
+        let none = BTreeSet::new();
         match stage {
+            // Ranges do not matter for which nodes are changed.
             Stage::Int8Static(p) => Ok(fixed::names(graph, p)),
             Stage::Half(_) => Ok(graph.nodes.iter().map(|n| n.name.clone()).collect()),
-            Stage::Int8Dynamic(p) => dynamic::apply(&mut scratch, *p, &BTreeSet::new()),
-            Stage::Blocks(p) => blocks::apply(&mut scratch, *p, &BTreeSet::new()),
-            Stage::Channel(p) => channel::apply(&mut scratch, *p, &BTreeSet::new()),
+            Stage::Int8Dynamic(p) => dynamic::apply(&mut graph.clone(), *p, &none),
+            Stage::Blocks(p) => blocks::apply(&mut graph.clone(), *p, &none),
+            Stage::Channel(p) => channel::apply(&mut graph.clone(), *p, &none),
             Stage::Mixed(p) => Self::nodes(graph, &p.base),
         }
     }
@@ -75,25 +75,26 @@ impl<'a> Work<'a> {
         let mut made = graph.clone();
         let changed = match stage {
             Stage::Half(half) => {
-                if self.observed.is_none() {
-                    let few = &self.calibration[..self.calibration.len().min(HALF_SAMPLES)];
-                    self.observed = Some(half::observed(graph, few, execute)?);
-                }
-                let seen = self.observed.as_ref().unwrap_or(&EMPTY);
+                let seen = match &mut self.observed {
+                    Some(seen) => seen,
+                    unknown => {
+                        let few = &self.calibration[..self.calibration.len().min(HALF_SAMPLES)];
+                        unknown.insert(half::observed(graph, few, execute)?)
+                    }
+                };
                 let halved = half::apply(&mut made, *half, seen, keep)?;
                 self.kept = halved.kept;
                 halved.changed
             }
             Stage::Int8Dynamic(p) => dynamic::apply(&mut made, *p, keep)?,
             Stage::Int8Static(p) => {
-                let is_known = self.calibrated.as_ref().is_some_and(|(known, _)| known == p);
-                if !is_known {
-                    let calibrated = fixed::calibrate(graph, p, self.calibration, execute)?;
-                    self.calibrated = Some((*p, calibrated));
-                }
-                let none = fixed::Ranges::new();
-                let ranges = self.calibrated.as_ref().map_or(&none, |(_, c)| &c.ranges);
-                fixed::apply(&mut made, p, ranges, keep)?
+                let calibrated = match &mut self.calibrated {
+                    Some(calibrated) => calibrated,
+                    unknown => {
+                        unknown.insert(fixed::calibrate(graph, p, self.calibration, execute)?)
+                    }
+                };
+                fixed::apply(&mut made, p, &calibrated.ranges, keep)?
             }
             Stage::Blocks(p) => blocks::apply(&mut made, *p, keep)?,
             Stage::Channel(p) => channel::apply(&mut made, *p, keep)?,
@@ -114,8 +115,6 @@ impl<'a> Work<'a> {
         Ok((made, changed))
     }
 }
-
-static EMPTY: BTreeMap<String, Seen> = BTreeMap::new();
 
 fn what_matches(stage: &Stage) -> &'static str {
     match stage {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
 
 use super::{DType, Tensor, TensorData, Tensors};
 use crate::error::{Error, Result};
@@ -94,6 +95,14 @@ impl TensorData {
 }
 
 impl Tensors {
+    /// Feeds names, element types, shapes and little-endian values to a hash, in order.
+    pub fn feed(&self, hasher: &mut Sha256) {
+        for (name, tensor) in &self.0 {
+            hasher.update(format!("{name} {} {:?}\n", tensor.dtype(), tensor.shape()));
+            hasher.update(tensor.data().to_le_bytes());
+        }
+    }
+
     /// Adds the tensors of sample `at`, by names that say so.
     pub fn stack(&mut self, at: usize, sample: Tensors) {
         self.0.extend(sample.0.into_iter().map(|(name, t)| (format!("{at}/{name}"), t)));

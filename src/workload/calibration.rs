@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data_spec::{DataSpec, NpzSpec, TableSource};
 use super::dataset::Dataset;
+use super::file::Workload;
 use super::resolve::Resolved;
 use super::resolve_data;
 use super::table::Split;
@@ -79,6 +80,14 @@ impl CalibrationSpec {
         Ok(())
     }
 
+    /// Whether there are samples besides those of the test.
+    fn has_any(&self, data: &DataSpec) -> bool {
+        !self.packages.is_empty()
+            || !self.sources.is_empty()
+            || data.generated.is_some()
+            || data.train_share().is_some()
+    }
+
     /// The data that the samples are drawn from, which rows of them, and in words.
     fn data(&self, data: &DataSpec) -> Result<(DataSpec, Split, String)> {
         let mut other = data.clone();
@@ -140,6 +149,12 @@ impl CalibrationSpec {
     }
 }
 
+/// Whether a workload has samples besides those of the test.
+pub fn has_calibration(workload: &Workload) -> bool {
+    let spec = workload.calibration.clone().unwrap_or_default();
+    spec.has_any(&workload.data)
+}
+
 /// The samples for compressing a workload's model.
 pub fn calibration(resolved: &Resolved, cache: &Cache) -> Result<Calibration> {
     let spec = resolved.workload.calibration.clone().unwrap_or_default();
@@ -180,9 +195,8 @@ pub fn calibration(resolved: &Resolved, cache: &Cache) -> Result<Calibration> {
 /// SHA-256 over samples: names, element types, shapes and values in order.
 pub fn hash_of_samples(samples: &[Tensors]) -> String {
     let mut hasher = Sha256::new();
-    for (name, tensor) in samples.iter().flat_map(|sample| &sample.0) {
-        hasher.update(format!("{name} {} {:?}\n", tensor.dtype(), tensor.shape()));
-        hasher.update(tensor.data().to_le_bytes());
+    for sample in samples {
+        sample.feed(&mut hasher);
     }
     hex(&hasher.finalize())
 }

@@ -147,10 +147,7 @@ impl Dataset {
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         for sample in &self.samples {
-            for (name, tensor) in &sample.0 {
-                hasher.update(format!("{name} {} {:?}\n", tensor.dtype(), tensor.shape()));
-                hasher.update(tensor.data().to_le_bytes());
-            }
+            sample.feed(&mut hasher);
         }
         match &self.about.truth {
             Truth::Nothing => {}

@@ -21,7 +21,9 @@ mod table;
 mod tokenize;
 
 pub use arrays::build_arrays;
-pub use calibration::{Calibration, CalibrationSpec, calibration, hash_of_samples};
+pub use calibration::{
+    Calibration, CalibrationSpec, calibration, has_calibration, hash_of_samples,
+};
 pub use data_spec::{
     ArraysSpec, DataSpec, FilesSpec, GeneratedSpec, NpzSpec, TableFormat, TableSource, TableSpec,
     TokenizerSpec,
