@@ -4,8 +4,9 @@
 //! cargo run --release --example train_digits -- workloads/digits.onnx
 //! ```
 //!
-//! A small residual network on the rows of MNIST that the workload sets aside for training; the others
-//! are counted after each epoch, and nothing is chosen by them. Seeded.
+//! A small residual network on the rows of MNIST that the workload sets aside for training, but for those
+//! that recipes are calibrated on and judged by. The rows of the test are counted after each epoch, and
+//! nothing is chosen by them. Seeded.
 
 #![expect(
     clippy::print_stdout,
@@ -259,14 +260,18 @@ fn main() -> Result<(), Error> {
     let cache = Settings::from_environment().cache;
     let (images, labels) = tensors(&build_arrays(&spec, Split::Train, &base, &cache)?)?;
     let (tests, answers) = tensors(&build_arrays(&spec, Split::Test, &base, &cache)?)?;
-    println!("{} images to train on, {} to test", labels.len(), answers.len());
+    println!("{} images set aside for training, {} for the test", labels.len(), answers.len());
     let network = Network::new()?;
     let parameters: usize = network.variables().iter().map(|v| v.elem_count()).sum();
     println!("{parameters} weights");
     let mut optimiser = AdamW::new(network.variables(), ParamsAdamW::default())?;
     let mut rng = ChaCha8Rng::seed_from_u64(SEED + 1);
-    let mut order: Vec<u32> = (0..labels.len() as u32).collect();
-    let batches = labels.len() / BATCH;
+    let (calibration, validation) = workload.calibration.unwrap_or_default().draw(labels.len());
+    let mut order: Vec<u32> = (0..labels.len() as u32)
+        .filter(|at| !calibration.iter().chain(&validation).any(|held| *held == *at as usize))
+        .collect();
+    println!("{} images left to train on", order.len());
+    let batches = order.len() / BATCH;
     for epoch in 0..EPOCHS {
         order.shuffle(&mut rng);
         let mut sum = 0.0;

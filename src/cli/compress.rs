@@ -10,7 +10,7 @@ use super::run::Args as RunArgs;
 use super::{Ended, interrupt, target};
 use crate::artifact::{Cache, Library, Source, find_library};
 use crate::backend;
-use crate::compress::{OnBreak, Sensitivity};
+use crate::compress::OnBreak;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hardware;
 use crate::measure::{Made, Maker, WorkerCommand};
@@ -77,7 +77,6 @@ struct RecipeJson<'a> {
     was_there: bool,
     model_size_bytes: Bytes,
     model_quality: &'a [QualityFigure],
-    sensitivities: &'a [Sensitivity],
     card: &'a Card,
 }
 
@@ -193,7 +192,6 @@ fn print(format: Format, resolved: &Resolved, made: &[Made]) -> Result<()> {
                 was_there: m.was_there,
                 model_size_bytes: size,
                 model_quality: &m.parent_quality,
-                sensitivities: &m.sensitivities,
                 card: &m.card,
             })
             .collect();
@@ -201,8 +199,8 @@ fn print(format: Format, resolved: &Resolved, made: &[Made]) -> Result<()> {
     }
     let metrics = metrics(made);
     let chains = made.iter().any(|m| m.card.stages.len() > 1);
-    let mut columns = vec!["recipe"];
-    columns.extend(chains.then_some("stage"));
+    // A chain's stages say which recipe it is; its whole name would take the width of the table.
+    let mut columns = vec![if chains { "stage" } else { "recipe" }];
     columns.extend(["size", "of model"]);
     columns.extend(metrics.iter().map(String::as_str));
     columns.extend(["nodes", "kept", "verdict"]);
@@ -270,8 +268,12 @@ fn row(
     chains: bool,
 ) -> Vec<String> {
     let none = || "–".to_owned();
-    let mut cells = vec![made.card.recipe.to_string()];
-    cells.extend(chains.then(|| stage.stage.clone()));
+    let is_later = made.card.stages.first().is_none_or(|first| first != stage);
+    let mut cells = vec![match (chains, is_later) {
+        (false, _) => made.card.recipe.to_string(),
+        (true, false) => stage.stage.clone(),
+        (true, true) => format!("+ {}", stage.stage),
+    }];
     cells.push(stage.size_bytes.map_or_else(none, |b| b.to_string()));
     cells.push(
         stage

@@ -67,6 +67,7 @@ pub(super) fn observe(
         probe.outputs.clone_from(&inner);
         execute.load(&probe, Purpose::Probe)?;
     }
+    let count = samples.len();
     let last_quarter = samples.len() * 3 / 4;
     for sorts in passes {
         for (chunk, samples) in samples.chunks(CHUNK).enumerate() {
@@ -91,7 +92,7 @@ pub(super) fn observe(
                     } else if look == Look::Extent {
                         entry.widen_finite(&values);
                     } else if !entry.widen(&values) {
-                        return Err(not_finite(name(*id), chunk * CHUNK + at));
+                        return Err(not_finite(name(*id), chunk * CHUNK + at, count));
                     }
                 }
             }
@@ -100,9 +101,9 @@ pub(super) fn observe(
     Ok(seen)
 }
 
-fn not_finite(name: &str, sample: usize) -> Error {
+fn not_finite(name: &str, sample: usize, of: usize) -> Error {
     Error::input(
-        format!("calibration sample {sample}"),
+        format!("sample {sample} of the {of} drawn for calibration"),
         format!("makes `{name}` infinite or no number"),
     )
     .remedy("look for NaN in that sample and in the model's weights; leave the sample out")

@@ -113,7 +113,10 @@ impl Plan {
                     }
                 };
                 let inputs: Vec<usize> = (0..node.inputs.len()).filter(reads(false)).collect();
-                let constants = (0..node.inputs.len()).filter(reads(true)).collect();
+                let constants = (0..node.inputs.len())
+                    .filter(reads(true))
+                    .filter(|index| fits(graph, node.input(*index)))
+                    .collect();
                 let output = if is_product { None } else { node.output(0) };
                 let output = output.filter(|id| !graph.outputs.contains(id));
                 nodes.insert(at, Paired { inputs, output, target: None, constants });
@@ -129,6 +132,13 @@ impl Plan {
         });
         inputs.chain(self.nodes.values().filter_map(|paired| paired.output)).collect()
     }
+}
+
+/// Whether a constant has a scale that leaves anything of its other numbers: masks hold −∞, or the
+/// lowest number there is.
+fn fits(graph: &Graph, id: Option<ValueId>) -> bool {
+    const LARGEST: f32 = 1e30;
+    graph.constant(id).is_some_and(|c| c.to_f32().iter().all(|v| v.abs() < LARGEST))
 }
 
 fn is_f32(graph: &Graph, id: ValueId) -> bool {

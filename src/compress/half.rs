@@ -17,17 +17,11 @@ const LARGEST: f32 = 65504.0;
 /// subnormal in half precision (below 2⁻¹⁴) and lose their digits.
 const SMALLEST: f32 = 1.0 / 1024.0;
 
-/// Why a node stays in f32.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Kept {
-    pub(super) node: String,
-    pub(super) reason: String,
-}
-
 /// What a rewrite did.
 pub(super) struct Halved {
     pub(super) changed: Vec<String>,
-    pub(super) kept: Vec<Kept>,
+    /// Nodes that stay in f32, and why.
+    pub(super) kept: Vec<(String, String)>,
 }
 
 /// What values were on samples, by name: run once, used for every attempt.
@@ -80,7 +74,7 @@ pub(super) fn apply(
                 .or_else(|| out_of_range(graph, &node, half, seen))
         };
         if let Some(reason) = reason {
-            done.kept.push(Kept { node: node.name.clone(), reason });
+            done.kept.push((node.name.clone(), reason));
             work.keep(graph, node);
         } else {
             done.changed.push(node.name.clone());

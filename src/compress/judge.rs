@@ -38,8 +38,7 @@ impl<'a> Judge<'a> {
         let output = validation.output.map(str::to_owned).or(first).unwrap_or_default();
         execute.load(parent, Purpose::Judge)?;
         let parents = answers(&validation, &output, execute)?;
-        let finite = |row: &Vec<f32>| row.iter().all(|v| v.is_finite());
-        if let Some(at) = parents.rows.iter().position(|row| !finite(row)) {
+        if let Some(at) = parents.rows.iter().position(|row| !is_finite(row)) {
             return Err(Error::input(
                 &parent.subject,
                 format!("answers validation sample {at} with what is no finite number"),
@@ -54,20 +53,30 @@ impl<'a> Judge<'a> {
         self.validation.samples
     }
 
-    /// Every figure that the validation samples allow; the model itself where `graph` is `None`.
+    /// The model's own figures on the validation samples.
+    pub(super) fn parent(&self) -> Result<Vec<QualityFigure>> {
+        quality::evaluate(self.validation.set, &self.parents, None, self.validation.metric)
+    }
+
+    /// Every figure of `graph` that the validation samples allow, differences to the model itself;
+    /// `None` where an answer is no finite number.
     pub(super) fn figures(
         &self,
-        graph: Option<&Graph>,
+        graph: &Graph,
         execute: &mut dyn Execute,
-    ) -> Result<Vec<QualityFigure>> {
-        let first = self.validation.metric;
-        let Some(graph) = graph else {
-            return quality::evaluate(self.validation.set, &self.parents, None, first);
-        };
+    ) -> Result<Option<Vec<QualityFigure>>> {
         execute.load(graph, Purpose::Judge)?;
         let outputs = answers(&self.validation, &self.output, execute)?;
-        quality::evaluate(self.validation.set, &outputs, Some(&self.parents), first)
+        if !outputs.rows.iter().all(|row| is_finite(row)) {
+            return Ok(None);
+        }
+        let first = self.validation.metric;
+        quality::evaluate(self.validation.set, &outputs, Some(&self.parents), first).map(Some)
     }
+}
+
+fn is_finite(row: &[f32]) -> bool {
+    row.iter().all(|v| v.is_finite())
 }
 
 fn answers(

@@ -17,8 +17,9 @@ use crate::variant::Mixed;
 pub struct Sensitivity {
     /// The node.
     pub node: String,
-    /// The budget's figure with only this node compressed; 1 is no change.
-    pub value: f64,
+    /// The budget's figure with only this node compressed; 1 is no change. `None` where an answer was
+    /// no finite number.
+    pub value: Option<f64>,
 }
 
 /// What a search found.
@@ -48,8 +49,8 @@ pub(super) fn search(
         work.say(&format!("{}: node {} of {}", recipe.base, at + 1, nodes.len()));
         let keep: BTreeSet<String> = nodes.iter().filter(|other| *other != node).cloned().collect();
         let (alone, _) = work.apply(graph, &recipe.base, &keep, execute)?;
-        let figures = judge.figures(Some(&alone), execute)?;
-        let value = value_of(&figures, metric).unwrap_or(f64::NAN);
+        let figures = judge.figures(&alone, execute)?;
+        let value = figures.and_then(|figures| value_of(&figures, metric));
         sensitivities.push(Sensitivity { node: node.clone(), value });
     }
     // The worst first; of equals the larger one is compressed first, because it gains more.
@@ -59,7 +60,8 @@ pub(super) fn search(
         target.and_then(|t| graph.constant(Some(t.weight))).map_or(0, crate::graph::Weight::len)
     };
     let order = |a: &Sensitivity, b: &Sensitivity| {
-        a.value.total_cmp(&b.value).then_with(|| size(&a.node).cmp(&size(&b.node)))
+        let value = |s: &Sensitivity| s.value.unwrap_or(f64::NEG_INFINITY);
+        value(a).total_cmp(&value(b)).then_with(|| size(&a.node).cmp(&size(&b.node)))
     };
     sensitivities.sort_by(order);
     let mut attempt = |kept: usize, work: &mut Work<'_>| -> Result<Option<Found>> {
@@ -67,7 +69,7 @@ pub(super) fn search(
         let keep: Vec<String> = sensitivities[..kept].iter().map(|s| s.node.clone()).collect();
         let set = keep.iter().cloned().collect();
         let (made, changed) = work.apply(graph, &recipe.base, &set, execute)?;
-        let figures = judge.figures(Some(&made), execute)?;
+        let Some(figures) = judge.figures(&made, execute)? else { return Ok(None) };
         let sensitivities = sensitivities.clone();
         Ok(holds(&figures, &recipe.budget)?.then_some(Found {
             graph: made,

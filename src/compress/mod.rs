@@ -11,6 +11,7 @@ mod fixed;
 mod half;
 mod integer;
 mod judge;
+mod left;
 mod mixed;
 mod prepare;
 mod range;
@@ -132,7 +133,7 @@ pub fn compress(
         prepare::not_quantised(&graph, stage)?;
     }
     let judge = Judge::new(job.parent, job.validation, execute)?;
-    let parent_quality = judge.figures(None, execute)?;
+    let parent_quality = judge.parent()?;
     let mut work = Work::new(job.calibration, told);
     let (mut applied, mut stages) = (Vec::new(), Vec::new());
     let mut ended = false;
@@ -190,13 +191,13 @@ fn carry_out(
         report.sensitivities = found.sensitivities;
         (found.graph, found.changed)
     } else {
-        let (made, changed) = work.apply(graph, stage, &BTreeSet::new(), execute)?;
-        report.kept = work.kept.drain(..).map(|k| (k.node, k.reason)).collect();
-        (made, changed)
+        work.apply(graph, stage, &BTreeSet::new(), execute)?
     };
+    report.kept.append(&mut work.kept);
     report.changed = changed.len();
     report.size = Some(Bytes(made.to_model()?.encoded_len()));
-    report.quality = judge.figures(Some(&made), execute).map_err(|e| not_run(stage, e))?;
+    let figures = judge.figures(&made, execute).map_err(|e| not_run(stage, e))?;
+    report.quality = figures.ok_or_else(|| no_number(stage))?;
     if let Some(calibrated) = work.calibrated() {
         report.warnings.extend(warning::small(work.calibration.len(), &calibrated.seen));
         let shares: BTreeMap<String, f64> =
@@ -213,7 +214,18 @@ fn not_run(stage: &Stage, error: Error) -> Error {
         return error;
     }
     Error::input(format!("recipe `{stage}`"), format!("cannot be run here: {}", error.message()))
-        .remedy("this engine has no kernels for it; name another --backend, or another recipe")
+        .remedy("this engine lacks kernels for it; use another recipe")
+}
+
+/// A weight far from 1 leaves scales that no float holds: what comes of it is no model.
+fn no_number(stage: &Stage) -> Error {
+    Error::input(
+        format!("recipe `{stage}`"),
+        "makes a model that answers validation samples with NaN or infinity",
+    )
+    .remedy(
+        "some weights are too large or too small for it; try `mixed-…`, which leaves them in float",
+    )
 }
 
 /// Elements of all float weights.

@@ -2,6 +2,7 @@
 
 use crate::graph::op::ConvAttributes;
 use crate::graph::{Graph, Node, Op, ValueId};
+use crate::variant::DType;
 
 /// A node that multiplies activations with a constant weight.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +44,9 @@ impl Target {
             Product::Conv(_) => constant.shape().len() >= 3,
             _ => constant.shape().len() == 2,
         };
-        if !constant.dtype().is_float() || !has_axes || constant.is_empty() {
+        // No kernel for few bits takes or gives f64.
+        let is_float = constant.dtype().is_float() && constant.dtype() != DType::F64;
+        if !is_float || !has_axes || constant.is_empty() {
             return None;
         }
         // Of a Gemm the bias becomes an addition of its own, which beta must not scale.

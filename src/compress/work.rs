@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::calibrate::Execute;
 use super::fixed::{self, Calibrated};
-use super::half::{self, Kept};
+use super::half;
+use super::left;
 use super::range::Seen;
 use super::rewrite::name_apart;
 use super::{blocks, channel, dynamic, prepare};
@@ -21,8 +22,8 @@ pub(super) struct Work<'a> {
     told: &'a mut dyn FnMut(&str),
     calibrated: Option<Calibrated>,
     observed: Option<BTreeMap<String, Seen>>,
-    /// Nodes that the last `fp16` left in f32.
-    pub(super) kept: Vec<Kept>,
+    /// Nodes that the last stage left in float although nobody asked it to, and why.
+    pub(super) kept: Vec<(String, String)>,
 }
 
 impl<'a> Work<'a> {
@@ -73,6 +74,7 @@ impl<'a> Work<'a> {
             prepare::not_quantised(graph, stage)?;
         }
         let mut made = graph.clone();
+        let mut kept = Vec::new();
         let changed = match stage {
             Stage::Half(half) => {
                 let seen = match &mut self.observed {
@@ -83,7 +85,7 @@ impl<'a> Work<'a> {
                     }
                 };
                 let halved = half::apply(&mut made, *half, seen, keep)?;
-                self.kept = halved.kept;
+                kept = halved.kept;
                 halved.changed
             }
             Stage::Int8Dynamic(p) => dynamic::apply(&mut made, *p, keep)?,
@@ -100,13 +102,18 @@ impl<'a> Work<'a> {
             Stage::Channel(p) => channel::apply(&mut made, *p, keep)?,
             Stage::Mixed(_) => return Err(Error::internal("mixed", "is a search, not a rewrite")),
         };
+        kept.extend(
+            left::out(graph, stage, &changed).into_iter().filter(|(n, _)| !keep.contains(n)),
+        );
         if changed.is_empty() {
+            let why = left::sentence(&kept);
             return Err(Error::input(
                 &graph.subject,
-                format!("has no node that `{stage}` could change"),
+                format!("has no node that `{stage}` could change{why}"),
             )
             .remedy(what_matches(stage)));
         }
+        self.kept = kept;
         let known = graph.nodes.iter().map(|n| n.name.clone()).collect();
         name_apart(&mut made, &known);
         check(&made)

@@ -4,29 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::executor::Executor;
 use super::host::WorkerCommand;
 use super::run::timestamp;
-use super::runner::Runner;
+use super::samples;
 use crate::artifact::Library;
-use crate::compress::{
-    self, Compressed, Execute, Fate, Job, OnBreak, Purpose, Validation, Warning,
-};
+use crate::compress::{self, Compressed, Fate, Job, OnBreak, Validation, Warning};
 use crate::error::{Error, Result};
-use crate::graph::{Dim, Graph};
+use crate::graph::Graph;
 use crate::quality::{QualityFigure, TestSet};
-use crate::units::Nanos;
 use crate::variant::{
-    BackendId, Budget, Card, CardFigure, CardStage, Optimization, Recipe, SampleFacts, Stage,
-    StageParameters, Tensor, Tensors,
+    Approval, BackendId, Budget, Card, CardFigure, CardStage, Recipe, SampleFacts, Stage,
+    StageParameters, Tensors,
 };
-use crate::workload::{
-    Calibration, Dataset, Resolved, artifact_facts, carded_facts, hash_of_samples,
-};
-
-/// How long one round of samples may take.
-const PATIENCE: Nanos = Nanos::from_secs(600);
-/// Samples that cross to the worker at once.
-const CHUNK: usize = 64;
+use crate::workload::{Calibration, Resolved, artifact_facts, carded_facts, hash_of_samples};
 
 /// What variants are made with.
 pub struct Maker<'a> {
@@ -63,8 +54,6 @@ pub struct Made {
     pub was_there: bool,
     /// The model's own quality on the validation samples; empty when the artifact was there.
     pub parent_quality: Vec<QualityFigure>,
-    /// What each node costs, where a search measured it.
-    pub sensitivities: Vec<compress::Sensitivity>,
 }
 
 impl Maker<'_> {
@@ -84,15 +73,16 @@ impl Maker<'_> {
         if let Some(known) = Card::beside(&path)?.filter(|_| path.is_file()) {
             carded_facts(&path, &known)?;
             if is_of_the_same(&known, &card) {
+                let known = self.as_of_now(known, &path, recipe)?;
                 return Ok(Made {
                     path: Some(path),
                     card: known,
                     was_there: true,
                     parent_quality: Vec::new(),
-                    sensitivities: Vec::new(),
                 });
             }
         }
+        may_replace(&path, &card)?;
         let graph = Graph::read(&parent.path)?;
         let about = &self.calibration;
         let head = self.resolved.head.as_ref();
@@ -138,6 +128,7 @@ impl Maker<'_> {
             calibration: stages.iter().any(sees).then(|| facts(&about.calibration)),
             validation: facts(&about.validation),
             budget: self.budget.map(|b| b.to_string()),
+            on_break: self.budget.map(|_| on_break(self.on_break).to_owned()),
             stages: Vec::new(),
             warnings: Vec::new(),
             runtime: library.map_or_else(|| self.backend.to_string(), std::borrow::Cow::into_owned),
@@ -148,27 +139,17 @@ impl Maker<'_> {
         }
     }
 
-    /// Warnings that hold for all recipes: they are about the samples.
-    fn data_warnings(&self, recipe: &Recipe) -> Result<Vec<Warning>> {
-        let about = &self.calibration;
-        let mut warnings = Vec::new();
-        let data = &self.resolved.data;
-        if about.generated {
-            warnings.push(Warning::new(
-                "calibration-generated",
-                "calibrated and judged on generated inputs: real ones have other ranges; give data"
-                    .to_owned(),
-            ));
-        } else if !data.generated {
-            let test = Dataset::read(&data.path)?;
-            let mut ours = about.validation.clone();
-            ours.extend(about.calibration.iter().cloned());
-            warnings.extend(compress::overlap(&ours, test.samples()));
-            if recipe.needs_data() {
-                warnings.extend(compress::unlike(&about.calibration, test.samples()));
-            }
+    /// A card that was there, with what is to be said of the test set of today.
+    fn as_of_now(&self, mut card: Card, path: &Path, recipe: &Recipe) -> Result<Card> {
+        let is_of_data =
+            |w: &String| samples::CODES.iter().any(|c| w.starts_with(&format!("{c}: ")));
+        let mut warnings = texts(samples::warnings(self, recipe)?);
+        warnings.extend(card.warnings.iter().filter(|w| !is_of_data(w)).cloned());
+        if warnings != card.warnings {
+            card.warnings = warnings;
+            card.write(path)?;
         }
-        Ok(warnings)
+        Ok(card)
     }
 
     fn keep(
@@ -179,14 +160,19 @@ impl Maker<'_> {
         recipe: &Recipe,
     ) -> Result<Made> {
         let Compressed { graph, applied, stages, parent_quality } = compressed;
-        let warnings = self.data_warnings(recipe)?;
-        card.warnings = warnings
-            .into_iter()
-            .chain(stages.iter().flat_map(|s| s.warnings.clone()))
-            .map(|w| format!("{}: {}", w.code, w.text))
-            .collect();
+        let mut warnings = samples::warnings(self, recipe)?;
+        warnings.extend(stages.iter().flat_map(|s| s.warnings.clone()));
+        let before = Card::beside(&path).ok().flatten();
+        let (before, other) = match before {
+            Some(b) if b.parent_sha256 == card.parent_sha256 => (Some(b), None),
+            other => (None, other),
+        };
+        if let Some(other) = other.filter(|_| path.is_file()) {
+            let text = format!("a variant of another model lay here, sha256 {}", other.sha256);
+            warnings.push(Warning::new("replaced", text));
+        }
+        card.warnings = texts(warnings);
         card.stages = stages.iter().map(card_stage).collect();
-        let sensitivities = stages.into_iter().flat_map(|s| s.sensitivities).collect();
         let Recipe::Stages(done) = &applied else {
             return Err(Error::internal("compress", "applied no recipe"));
         };
@@ -200,7 +186,7 @@ impl Maker<'_> {
         let nothing_left = done.is_empty();
         card.applied = applied;
         if nothing_left {
-            return Ok(Made { path: None, card, was_there: false, parent_quality, sensitivities });
+            return Ok(Made { path: None, card, was_there: false, parent_quality });
         }
         std::fs::create_dir_all(self.folder).map_err(|e| Error::io(self.folder, "create", &e))?;
         graph.write(&path)?;
@@ -208,21 +194,44 @@ impl Maker<'_> {
         (card.sha256, card.size_bytes) = (facts.sha256, facts.size);
         // Decisions speak of bytes: those on other bytes are kept, and hold for nothing.
         // Another model's are not this one's.
-        if let Ok(Some(before)) = Card::beside(&path)
-            && before.parent_sha256 == card.parent_sha256
-        {
-            card.approvals = before.approvals;
-        }
+        card.approvals = before.map(|b| b.approvals).unwrap_or_default();
         card.write(&path)?;
-        Ok(Made { path: Some(path), card, was_there: false, parent_quality, sensitivities })
+        Ok(Made { path: Some(path), card, was_there: false, parent_quality })
     }
+}
+
+/// Whether the file may take the place of the one that is there: another model's goes, unless somebody
+/// approved it.
+fn may_replace(path: &Path, card: &Card) -> Result<()> {
+    let Ok(Some(before)) = Card::beside(path) else { return Ok(()) };
+    if before.parent_sha256 == card.parent_sha256 || before.approval() != Approval::Approved {
+        return Ok(());
+    }
+    let message = format!(
+        "is approved, and was made of another model, sha256 {}…",
+        before.parent_sha256.get(..12).unwrap_or(&before.parent_sha256)
+    );
+    Err(Error::input(path.display(), message)
+        .remedy("name another folder with --out, or move that file and its card away"))
+}
+
+fn on_break(what: OnBreak) -> &'static str {
+    match what {
+        OnBreak::Stop => "stop",
+        OnBreak::BackOff => "back-off",
+    }
+}
+
+fn texts(warnings: Vec<Warning>) -> Vec<String> {
+    warnings.into_iter().map(|w| format!("{}: {}", w.code, w.text)).collect()
 }
 
 fn is_of_the_same(known: &Card, asked: &Card) -> bool {
     let samples = |facts: &Option<SampleFacts>| facts.as_ref().map(|f| f.sha256.clone());
     known.parent_sha256 == asked.parent_sha256
         && known.recipe == asked.recipe
-        && known.budget == asked.budget
+        && (&known.budget, &known.on_break) == (&asked.budget, &asked.on_break)
+        && known.runtime == asked.runtime
         && known.recipes_version == asked.recipes_version
         && known.validation.sha256 == asked.validation.sha256
         && samples(&known.calibration) == samples(&asked.calibration)
@@ -251,102 +260,7 @@ fn card_stage(report: &compress::StageReport) -> CardStage {
         size_bytes: report.size,
         changed: report.changed,
         kept: report.kept.clone(),
+        sensitivities: report.sensitivities.iter().map(|s| (s.node.clone(), s.value)).collect(),
         quality: report.quality.iter().map(figure).collect(),
     }
-}
-
-/// Runs graphs in a worker: saved to a file, loaded once, given samples in turns.
-struct Executor {
-    runner: Runner,
-    backend: BackendId,
-    folder: tempfile::TempDir,
-    loaded: Option<(PathBuf, Purpose)>,
-    is_ready: bool,
-    count: usize,
-    /// Samples that the model takes at once, where it takes no other number.
-    batch: usize,
-}
-
-impl Executor {
-    fn new(maker: &Maker<'_>) -> Result<Self> {
-        let folder = tempfile::tempdir().map_err(|e| {
-            Error::environment("temporary folder", format!("cannot be made: {e}"))
-                .remedy("set TMPDIR to a folder that can be written")
-        })?;
-        let runner = Runner::new(
-            maker.program.clone(),
-            maker.library,
-            maker.threads,
-            PATIENCE,
-            Arc::clone(&maker.interrupted),
-        )?;
-        let backend = maker.backend.clone();
-        let first = maker.resolved.outline.inputs.first().and_then(|input| input.dims.first());
-        let batch = first.and_then(Dim::fixed).unwrap_or(1).max(1);
-        Ok(Self { runner, backend, folder, loaded: None, is_ready: false, count: 0, batch })
-    }
-}
-
-impl Execute for Executor {
-    fn load(&mut self, graph: &Graph, purpose: Purpose) -> Result<()> {
-        if let Some((old, _)) = self.loaded.take() {
-            // What the worker has loaded it holds; the next graph has another name.
-            let _ = std::fs::remove_file(old);
-        }
-        self.count += 1;
-        let path = self.folder.path().join(format!("{}.onnx", self.count));
-        graph.write(&path)?;
-        self.loaded = Some((path, purpose));
-        self.is_ready = false;
-        Ok(())
-    }
-
-    fn run(&mut self, samples: &[Tensors]) -> Result<Vec<Tensors>> {
-        let Some((path, purpose)) = self.loaded.clone() else {
-            return Err(Error::internal("compress", "ran no graph"));
-        };
-        let optimization = match purpose {
-            Purpose::Probe => Optimization::None,
-            Purpose::Judge => Optimization::All,
-        };
-        let mut all = Vec::with_capacity(samples.len());
-        for chunk in samples.chunks(CHUNK * self.batch) {
-            let batches = batches(chunk, self.batch)?;
-            let given =
-                self.runner.run_all(&path, &self.backend, optimization, &batches, self.is_ready)?;
-            self.is_ready = true;
-            for (samples, given) in chunk.chunks(self.batch).zip(given) {
-                all.extend((0..samples.len()).map(|at| row(&given, at, self.batch)));
-            }
-        }
-        Ok(all)
-    }
-}
-
-/// Samples as a model with a fixed batch takes them; the last batch is filled up with its last sample.
-fn batches(samples: &[Tensors], size: usize) -> Result<Vec<Tensors>> {
-    if size == 1 {
-        return Ok(samples.to_vec());
-    }
-    let batch = |chunk: &[Tensors]| {
-        let filled = (0..size).filter_map(|at| chunk.get(at).or(chunk.last()));
-        let mut batch = Tensors::default();
-        batch.assemble(filled).then_some(batch).ok_or_else(|| {
-            Error::input("samples", "differ in shape, and the model takes several at once")
-                .remedy("give samples of one shape, or a model with a free batch")
-        })
-    };
-    samples.chunks(size).map(batch).collect()
-}
-
-/// What a batch gave for one of its samples; what has no row for each is given whole.
-fn row(given: &Tensors, at: usize, size: usize) -> Tensors {
-    if size == 1 {
-        return given.clone();
-    }
-    let pick = |tensor: &Tensor| match tensor.shape().first() {
-        Some(rows) if *rows == size => tensor.row(at).unwrap_or_else(|| tensor.clone()),
-        _ => tensor.clone(),
-    };
-    Tensors(given.0.iter().map(|(name, tensor)| (name.clone(), pick(tensor))).collect())
 }

@@ -1,6 +1,7 @@
 //! Measuring: a worker process a case, its protocol, what is asked of it and what is believed.
 
 mod case;
+mod executor;
 mod host;
 mod judge;
 mod limited;
@@ -10,6 +11,7 @@ mod protocol;
 mod rounds;
 mod run;
 mod runner;
+mod samples;
 mod target;
 mod validity;
 mod work;

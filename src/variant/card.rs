@@ -41,6 +41,8 @@ pub struct Card {
     pub validation: SampleFacts,
     /// What must hold after every stage, e.g. `cosine-0.98`.
     pub budget: Option<String>,
+    /// What happens to a stage that breaks it: `stop` or `back-off`.
+    pub on_break: Option<String>,
     /// What became of each stage.
     pub stages: Vec<CardStage>,
     /// What its files should be checked for.
@@ -93,6 +95,9 @@ pub struct CardStage {
     pub changed: usize,
     /// Nodes that stayed in float, and why.
     pub kept: Vec<(String, String)>,
+    /// Of `mixed`: what each node costs alone, the worst first, as the budget's figure; `null` where an
+    /// answer was no finite number.
+    pub sensitivities: Vec<(String, Option<f64>)>,
     /// Its quality on the validation samples.
     pub quality: Vec<CardFigure>,
 }
@@ -261,6 +266,7 @@ mod tests {
             calibration: None,
             validation: none(),
             budget: None,
+            on_break: None,
             stages: Vec::new(),
             warnings: Vec::new(),
             runtime: "onnxruntime".into(),

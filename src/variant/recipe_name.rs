@@ -148,27 +148,35 @@ impl FromStr for Budget {
     }
 }
 
-/// Takes options off the front of what is left of a name.
-struct Options<'a>(&'a str);
+/// Takes options, in any order, out of what is left of a name.
+struct Options(String);
 
-impl Options<'_> {
+impl Options {
+    /// Where `-name` stands as a whole.
+    fn find(&self, name: &str) -> Option<std::ops::Range<usize>> {
+        let wanted = format!("-{name}");
+        let ends_there = |end: usize| self.0[end..].is_empty() || self.0[end..].starts_with('-');
+        self.0
+            .match_indices(&wanted)
+            .map(|(at, found)| at..at + found.len())
+            .find(|range| ends_there(range.end))
+    }
+
     fn take(&mut self, name: &str) -> bool {
-        let rest = self.0.strip_prefix('-').and_then(|rest| rest.strip_prefix(name));
-        match rest.filter(|rest| rest.is_empty() || rest.starts_with('-')) {
-            Some(rest) => {
-                self.0 = rest;
-                true
-            }
-            None => false,
+        let found = self.find(name);
+        if let Some(range) = &found {
+            self.0.replace_range(range.clone(), "");
         }
+        found.is_some()
     }
 
     /// The number of `-name-NUMBER`.
     fn number(&mut self, name: &str) -> Option<f64> {
-        let rest = self.0.strip_prefix('-')?.strip_prefix(name)?.strip_prefix('-')?;
-        let end = rest.find('-').unwrap_or(rest.len());
-        let number = rest[..end].parse().ok()?;
-        self.0 = &rest[end..];
+        let range = self.find(name)?;
+        let rest = self.0[range.end..].strip_prefix('-')?;
+        let digits = rest.find('-').unwrap_or(rest.len());
+        let number = rest[..digits].parse().ok()?;
+        self.0.replace_range(range.start..range.end + 1 + digits, "");
         Some(number)
     }
 }
@@ -194,7 +202,7 @@ fn parse(text: &str) -> Option<Stage> {
     } else if let Some(rest) = text.strip_prefix("mixed") {
         return parse_mixed(rest);
     } else if let Some(rest) = text.strip_prefix("int8-dynamic") {
-        let mut options = Options(rest);
+        let mut options = Options(rest.to_owned());
         let mut p = Int8Dynamic::default();
         if options.take("per-tensor") {
             p.granularity = Granularity::PerTensor;
@@ -205,7 +213,7 @@ fn parse(text: &str) -> Option<Stage> {
         p.conv = options.take("conv");
         options.0.is_empty().then_some(Stage::Int8Dynamic(p))?
     } else if let Some(rest) = text.strip_prefix("int8-static") {
-        let mut options = Options(rest);
+        let mut options = Options(rest.to_owned());
         let mut p = Int8Static::default();
         if let Some(percent) = options.number("percentile") {
             p.range = RangeRule::Percentile(percent);
@@ -238,7 +246,7 @@ fn parse(text: &str) -> Option<Stage> {
             let rest = rest.strip_prefix('b')?;
             let end = rest.find('-').unwrap_or(rest.len());
             let mut p = Blocks::new(bits, rest[..end].parse().ok()?);
-            let mut options = Options(&rest[end..]);
+            let mut options = Options(rest[end..].to_owned());
             p.asymmetric = options.take("asymmetric");
             if options.take("acc1") {
                 p.accuracy_level = 1;
@@ -359,6 +367,11 @@ mod tests {
             ("mixed-int4-b32", "mixed-int4-b32-cosine-0.99"),
             ("mixed-agreement-0.98", "mixed-int8-static-agreement-0.98"),
             ("fp16+int4-b32-asymmetric", "fp16+int4-b32-asymmetric"),
+            ("int8-dynamic-conv-per-tensor", "int8-dynamic-per-tensor-conv"),
+            (
+                "int8-static-every-op-symmetric-percentile-99.9",
+                "int8-static-percentile-99.9-symmetric-every-op",
+            ),
         ] {
             assert_eq!(written.parse::<Recipe>().unwrap().to_string(), printed);
         }

@@ -80,6 +80,20 @@ impl CalibrationSpec {
         Ok(())
     }
 
+    /// Which of `all` samples ranges follow from, and which decide what is kept: spread evenly over the
+    /// set, and over each other, because sets are often sorted.
+    pub fn draw(&self, all: usize) -> (Vec<usize>, Vec<usize>) {
+        let wanted = (self.samples + self.validation).min(all);
+        let calibrating = (wanted * self.samples / (self.samples + self.validation)).max(1);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for at in 0..wanted {
+            let sample = at * all / wanted;
+            let is_ours = (at + 1) * calibrating / wanted > at * calibrating / wanted;
+            if is_ours { &mut ours } else { &mut theirs }.push(sample);
+        }
+        (ours, theirs)
+    }
+
     /// Whether there are samples besides those of the test.
     fn has_any(&self, data: &DataSpec) -> bool {
         !self.packages.is_empty()
@@ -169,18 +183,13 @@ pub fn calibration(resolved: &Resolved, cache: &Cache) -> Result<Calibration> {
         resolve_data::resolve(&workload, split, &resolved.outline, model, base, cache, &mut notes)?;
     let set = Dataset::read(&facts.path)?;
     let all = set.samples().len();
-    let wanted = (spec.samples + spec.validation).min(all);
-    if wanted < 2 {
+    if all < 2 {
         return Err(Error::input("[calibration]", format!("has {all} samples"))
             .remedy("give at least two: one to calibrate on and one to judge by"));
     }
-    let calibrating = (wanted * spec.samples / (spec.samples + spec.validation)).max(1);
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    // Spread evenly over the set, and over each other: sets are often sorted.
-    for at in 0..wanted {
-        let sample = at * all / wanted;
-        let is_ours = (at + 1) * calibrating / wanted > at * calibrating / wanted;
-        if is_ours { &mut ours } else { &mut theirs }.push(sample);
+    let (ours, theirs) = spec.draw(all);
+    for at in ours.iter().chain(&theirs) {
+        is_finite(&set.samples()[*at], *at, &source)?;
     }
     let pick = |list: &[usize]| list.iter().map(|at| set.samples()[*at].clone()).collect();
     Ok(Calibration {
@@ -190,6 +199,21 @@ pub fn calibration(resolved: &Resolved, cache: &Cache) -> Result<Calibration> {
         source,
         generated,
     })
+}
+
+/// No range and no figure follows from a sample that holds what is no number.
+fn is_finite(sample: &Tensors, at: usize, source: &str) -> Result<()> {
+    for (name, tensor) in &sample.0 {
+        let bad = |v: &f32| !v.is_finite();
+        if let Some(value) = tensor.to_f32().iter().find(|v| tensor.dtype().is_float() && bad(v)) {
+            return Err(Error::input(
+                format!("sample {at} of {source}"),
+                format!("holds {value} in `{name}` (samples are counted from 0)"),
+            )
+            .remedy("leave that sample out, or mend it"));
+        }
+    }
+    Ok(())
 }
 
 /// SHA-256 over samples: names, element types, shapes and values in order.

@@ -68,7 +68,7 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
     let spec = &workload.model;
     let ModelFile { onnx: model, pinned_by, made_of } =
         fetch_model(&spec.source, spec.sha256.as_deref(), base, cache)?;
-    let outline = Outline::read(&model.path)?;
+    let outline = outline_of(&model.path)?;
     let subject = model.path.display().to_string();
     if outline.inputs.is_empty() {
         return Err(Error::input(subject, "takes no inputs")
@@ -217,7 +217,7 @@ fn external(
     cache: &Cache,
 ) -> Result<Variant> {
     let file = fetch_model(path, spec.sha256.as_deref(), base, cache)?.onnx;
-    let outline = Outline::read(&file.path)?;
+    let outline = outline_of(&file.path)?;
     let signature = |outline: &Outline| {
         let mut inputs: Vec<_> =
             outline.inputs.iter().map(|i| (i.name.clone(), i.dtype, i.dims.len())).collect();
@@ -263,6 +263,18 @@ fn external(
     })
 }
 
+/// What a model says about itself. A file that cannot be read and is not the one of its card was
+/// changed: that is what is wrong with it.
+fn outline_of(path: &Path) -> Result<Outline> {
+    let outline = Outline::read(path);
+    if outline.is_err()
+        && let Some(card) = Card::beside(path)?
+    {
+        card.check(path, &sha256_file(path)?)?;
+    }
+    outline
+}
+
 /// Hash and size of a model with the files beside it that hold its weights: of a model in one file
 /// they are the file's own, otherwise the hash is that of all the files' hashes.
 fn whole(model: &Artifact, outline: &Outline) -> Result<(String, Bytes)> {
@@ -303,19 +315,14 @@ pub struct ArtifactFacts {
 
 /// As [`artifact_facts`], of a file that must be the one that its card speaks of.
 pub fn carded_facts(path: &Path, card: &Card) -> Result<ArtifactFacts> {
-    // A file that was changed may be no model any more: what is wrong is that it was changed.
-    let facts = artifact_facts(path);
-    let sha256 = match &facts {
-        Ok(facts) => facts.sha256.clone(),
-        Err(_) => sha256_file(path)?,
-    };
-    card.check(path, &sha256)?;
-    facts
+    let facts = artifact_facts(path)?;
+    card.check(path, &facts.sha256)?;
+    Ok(facts)
 }
 
 /// Hash, size and outline of the ONNX file at `path` with the files beside it that hold its weights.
 pub fn artifact_facts(path: &Path) -> Result<ArtifactFacts> {
-    let outline = Outline::read(path)?;
+    let outline = outline_of(path)?;
     let artifact = Artifact { path: path.to_owned(), sha256: sha256_file(path)? };
     let (sha256, size) = whole(&artifact, &outline)?;
     Ok(ArtifactFacts { sha256, size, outline })

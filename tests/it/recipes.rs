@@ -5,7 +5,7 @@ use std::path::Path;
 use npyz::Order;
 
 use super::npz_file::{array, npz};
-use super::onnx_file::{model, relu};
+use super::onnx_file::{Node, model, relu};
 use super::sandbox::{Ran, Sandbox};
 
 /// Runs `compress` and gives what it printed as JSON.
@@ -92,9 +92,9 @@ fn a_search_keeps_what_must_stay_in_float() {
     assert!(changed > 0 && !kept.is_empty(), "{stage}");
     assert_eq!(changed + kept.len() as u64, 10, "nine convolutions and the head");
     // The worst first, and the worst are those that were kept.
-    let sensitivities = made[0]["sensitivities"].as_array().unwrap();
-    assert_eq!(sensitivities[0]["node"], kept[0][0]);
-    assert!(sensitivities[0]["value"].as_f64() <= sensitivities[9]["value"].as_f64());
+    let sensitivities = stage["sensitivities"].as_array().unwrap();
+    assert_eq!(sensitivities[0][0], kept[0][0]);
+    assert!(sensitivities[0][1].as_f64() <= sensitivities[9][1].as_f64());
 }
 
 #[test]
@@ -256,4 +256,53 @@ fn calibration_data_that_do_not_fit_are_refused() {
     npz("name.npz", "z", &[8, 4], &[0.5; 32]);
     compress("name.npz").assert_error(&["`x`", "missing"]);
     compress("none.npz").assert_error(&["none.npz"]);
+    let mut values = [0.5; 32];
+    values[13] = f32::NAN;
+    npz("nan.npz", "x", &[8, 4], &values);
+    compress("nan.npz").assert_error(&["sample 3", "nan.npz", "NaN in `x`"]);
+    npz("same.npz", "x", &[8, 4], &[0.0; 32]);
+    let args = ["m.onnx", "--recipe", "int8-static", "--data", "same.npz"];
+    let (ran, made) = compressed(&sandbox, &args);
+    ran.assert_fine();
+    assert!(warned(&made[0], "calibration-constant"), "{:?}", made[0]["card"]["warnings"]);
+}
+
+#[test]
+fn what_stays_in_float_is_named_with_its_reason() {
+    let sandbox = Sandbox::new();
+    let weight: Vec<f32> = (0..16_u8).map(|i| f32::from(i) - 7.5).collect();
+    let (bytes, square) = (floats(&weight), floats(&weight[..4]));
+    let nodes: &[Node<'_>] = &[("MatMul", &["x", "w"], &["h"]), ("MatMul", &["v", "h"], &["y"])];
+    let weights: &[(&str, &[u64], &[u8])] = &[("w", &[4, 4], &bytes), ("v", &[2, 2], &square)];
+    sandbox.write("both.onnx", model(nodes, weights, 17));
+    let (ran, made) = compressed(&sandbox, &["both.onnx", "--recipe", "int8-dynamic"]);
+    ran.assert_fine();
+    let stage = &made[0]["card"]["stages"][0];
+    assert_eq!((&stage["changed"], &stage["kept"][0][0]), (&1.into(), &"MatMul_y".into()));
+    assert_eq!(stage["kept"][0][1], "its constant is on the left");
+    sandbox.write("left.onnx", model(&[("MatMul", &["v", "x"], &["y"])], &weights[1..], 17));
+    let ran = sandbox.run(&["compress", "left.onnx", "--recipe", "int4-b32"]);
+    ran.assert_error(&["no node that `int4-b32` could change", "constant is on the left"]);
+    // Half precision has no number this small.
+    sandbox.write("tiny.onnx", product(&[1e-44; 16]));
+    let ran = sandbox.run(&["compress", "tiny.onnx", "--recipe", "fp16"]);
+    ran.assert_error(&["no node that `fp16` could change", "stays below"]);
+}
+
+#[test]
+fn an_approved_variant_of_another_model_is_not_overwritten() {
+    let sandbox = Sandbox::new();
+    let weight: Vec<f32> = (0..16_u8).map(|i| f32::from(i) - 7.5).collect();
+    sandbox.write("m.onnx", product(&weight));
+    let again = || compressed(&sandbox, &["m.onnx", "--recipe", "int8-dynamic"]);
+    again().0.assert_fine();
+    let turned: Vec<f32> = weight.iter().rev().copied().collect();
+    sandbox.write("m.onnx", product(&turned));
+    let (ran, made) = again();
+    ran.assert_fine();
+    assert!(warned(&made[0], "replaced"), "{:?}", made[0]["card"]["warnings"]);
+    sandbox.run(&["variants", "approve", "int8-dynamic", "--by", "somebody"]).assert_fine();
+    sandbox.write("m.onnx", product(&weight));
+    let (ran, _) = again();
+    ran.assert_error(&["m.int8-dynamic.onnx", "is approved", "--out"]);
 }
