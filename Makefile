@@ -6,7 +6,7 @@ DENY_VERSION := 0.20.2
 ZIGBUILD_VERSION := 0.24.0
 ZIG_VERSION := 0.17.1
 
-.PHONY: help demo test check fmt clippy docs audit fuzz bench agreement recipes dist tools clean
+.PHONY: help demo test check fmt clippy docs audit fuzz bench agreement load recipes dist tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: ## Measure the harness's own cost (criterion)
 PYTHON ?= python3
 agreement: ## Compare with bare loops around ONNX Runtime, in Rust and Python
 	$(CARGO) bench --locked --bench agreement -- --python $(PYTHON)
+
+load: ## Hold the load generator and pairs against what they claim (about 25 minutes; quiet machine)
+	$(CARGO) bench --locked --bench load -- --null --omission --aa
 
 recipes: ## Compare our recipes with the reference tools (PYTHON must have them; about 20 minutes)
 	$(CARGO) bench --locked --bench recipes -- --python $(PYTHON)

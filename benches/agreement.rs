@@ -23,9 +23,7 @@ use std::sync::atomic::AtomicBool;
 use infermark::artifact::{Library, find_library};
 use infermark::backend::PrepareOptions;
 use infermark::load::{Batching, Scenario};
-use infermark::measure::{
-    BurstPlan, Command, Event, PrepareSpec, Worker, WorkerCommand, alternate, log_ratio_of_medians,
-};
+use infermark::measure::{self, Command, Event, PairPlan, PrepareSpec, Side, WorkerCommand};
 use infermark::settings::Settings;
 use infermark::units::Nanos;
 use infermark::variant::Optimization;
@@ -77,9 +75,7 @@ fn compare(pairs: u32, rounds: u32, python: Option<String>) -> Result<()> {
     println!("| against | p50 ratio | 95 % interval | process pairs | bursts each |");
     println!("| --- | --- | --- | --- | --- |");
     for (name, partner) in partners {
-        let differences = (0..pairs)
-            .map(|k| pair(&own, &partner, &resolved, &library, rounds, u64::from(k)))
-            .collect::<Result<Vec<f64>>>()?;
+        let differences = differences(&own, &partner, &resolved, &library, (pairs, rounds))?;
         let hl = stats::hodges_lehmann(&differences, stats::CONFIDENCE).expect("pairs were run");
         println!(
             "| {name} | {:.4} | {:.4} – {:.4} | {pairs} | {rounds} |",
@@ -91,20 +87,14 @@ fn compare(pairs: u32, rounds: u32, python: Option<String>) -> Result<()> {
     Ok(())
 }
 
-/// One fresh process of each: the median log ratio of Infermark's latency to the partner's.
-fn pair(
+/// Of each pair of fresh processes the median log ratio of Infermark's latency to the partner's.
+fn differences(
     own: &WorkerCommand,
     partner: &WorkerCommand,
     resolved: &Resolved,
     library: &Library,
-    rounds: u32,
-    seed: u64,
-) -> Result<f64> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let mut workers = vec![
-        Worker::start(partner, "the partner", Arc::clone(&flag))?,
-        Worker::start(own, "infermark", flag)?,
-    ];
+    (pairs, rounds): (u32, u32),
+) -> Result<Vec<f64>> {
     let spec = PrepareSpec {
         variant: resolved.variants[0].clone(),
         backend: "ort:cpu".parse()?,
@@ -118,26 +108,34 @@ fn pair(
         sessions: 1,
         batching: Batching::Fixed(1),
         scenario: Scenario::Single,
+        queue: None,
+        drain: Nanos(0),
+        buckets: Vec::new(),
         data: resolved.data.path.clone(),
-        seed,
+        seed: 1,
     };
-    for worker in &mut workers {
-        worker.ask(&Command::Prepare(Box::new(spec.clone())), PATIENCE)?;
-        worker.ask(&Command::Warm { duration: Nanos::from_millis(200) }, PATIENCE)?;
-    }
-    let plan = BurstPlan {
+    let side = |name: &str, program: &WorkerCommand| Side {
+        name: name.to_owned(),
+        program: program.clone(),
+        spec: spec.clone(),
+    };
+    let plan = PairPlan {
+        pairs,
         rounds,
-        batches: 4,
-        batch_size: 1,
+        burst: Nanos::from_millis(10),
+        warmup: Nanos::from_millis(200),
         samples: resolved.data.samples,
-        seed,
+        seed: 1,
         patience: PATIENCE,
     };
-    let bursts = alternate(&mut workers, plan)?;
-    for worker in workers {
-        worker.quit()?;
-    }
-    Ok(log_ratio_of_medians(&bursts[0], &bursts[1]).expect("bursts are not empty"))
+    let mut found = Vec::new();
+    let (a, b) = (side("the partner", partner), side("infermark", own));
+    let flag = Arc::new(AtomicBool::new(false));
+    measure::compare(&a, &b, plan, &flag, &mut |_, bursts| {
+        found.push(bursts.log_ratio()?);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// ONNX Runtime in a plain loop: the least that can be written with `ort`.

@@ -10,7 +10,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use infermark::load::{self, Batching, Engine, SampleOrder, Scenario, Served, Stop, Target};
+use infermark::load::{self, Batching, Engine, SampleOrder, Served, Setup, Source, Stop, Target};
 use infermark::measure::{NullSession, SessionTarget};
 use infermark::stats;
 use infermark::store::{self, Manifest, RunDir};
@@ -28,8 +28,13 @@ fn closed(concurrency: u32, sessions: u16) -> Served {
         .map(|session| Box::new(SessionTarget::new(session, &data)) as Box<dyn Target + '_>)
         .collect();
     let order = SampleOrder::shuffled(SAMPLES, 1);
-    let scenario = Scenario::Closed { concurrency };
-    let engine = Engine::new(scenario, Batching::Fixed(1), sessions, order);
+    let engine = Engine::new(Setup {
+        source: Source::Clients(concurrency),
+        batching: Batching::Fixed(1),
+        sessions,
+        queue: None,
+        samples: order,
+    });
     load::drive(engine, &mut targets, &RealClock::start(), Stop::Batches(REQUESTS))
 }
 

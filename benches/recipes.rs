@@ -24,8 +24,8 @@ use infermark::compress::OnBreak;
 use infermark::error::{Error, Result};
 use infermark::load::{Batching, Scenario};
 use infermark::measure::{
-    BurstPlan, Command, Event, Maker, PrepareSpec, Worker, WorkerCommand, alternate,
-    log_ratio_of_medians, outputs_of_variant,
+    self, Command, Event, Maker, PairPlan, PrepareSpec, Side, Worker, WorkerCommand,
+    outputs_of_variant,
 };
 use infermark::quality::{self, ALL, Metric, Outputs, QualityFigure, TestSet, Truth};
 use infermark::settings::Settings;
@@ -245,36 +245,27 @@ impl Bench {
 
     /// Our p50 by the reference's, with its 95 % interval over process pairs.
     fn ratio(&self, setting: &Setting, reference: &Path, ours: &Path) -> Result<(f64, f64, f64)> {
-        let differences = (0..self.pairs)
-            .map(|seed| self.pair(setting, reference, ours, u64::from(seed)))
-            .collect::<Result<Vec<f64>>>()?;
-        let hl = stats::hodges_lehmann(&differences, stats::CONFIDENCE).expect("pairs were run");
-        Ok((hl.estimate.exp(), hl.low.exp(), hl.high.exp()))
-    }
-
-    fn pair(&self, setting: &Setting, a: &Path, b: &Path, seed: u64) -> Result<f64> {
-        let mut workers = Vec::new();
-        for path in [a, b] {
-            let flag = Arc::new(AtomicBool::new(false));
-            let mut worker = Worker::start(&setting.own, "a variant", flag)?;
-            let spec = spec(setting, &setting.resolved, path, 1, seed)?;
-            worker.ask(&Command::Prepare(Box::new(spec)), PATIENCE)?;
-            worker.ask(&Command::Warm { duration: Nanos::from_millis(300) }, PATIENCE)?;
-            workers.push(worker);
-        }
-        let plan = BurstPlan {
+        let side = |path: &Path| -> Result<Side> {
+            let spec = spec(setting, &setting.resolved, path, 1, 1)?;
+            Ok(Side { name: path.display().to_string(), program: setting.own.clone(), spec })
+        };
+        let plan = PairPlan {
+            pairs: self.pairs,
             rounds: self.rounds,
-            batches: 4,
-            batch_size: 1,
+            burst: Nanos::from_millis(10),
+            warmup: Nanos::from_millis(300),
             samples: setting.resolved.data.samples,
-            seed,
+            seed: 1,
             patience: PATIENCE,
         };
-        let bursts = alternate(&mut workers, plan)?;
-        for worker in workers {
-            worker.quit()?;
-        }
-        Ok(log_ratio_of_medians(&bursts[0], &bursts[1]).expect("bursts are not empty"))
+        let mut differences = Vec::new();
+        let flag = Arc::new(AtomicBool::new(false));
+        measure::compare(&side(reference)?, &side(ours)?, plan, &flag, &mut |_, bursts| {
+            differences.push(bursts.log_ratio()?);
+            Ok(())
+        })?;
+        let hl = stats::hodges_lehmann(&differences, stats::CONFIDENCE).expect("pairs were run");
+        Ok((hl.estimate.exp(), hl.low.exp(), hl.high.exp()))
     }
 }
 
@@ -338,6 +329,9 @@ fn spec(
         sessions: 1,
         batching: Batching::Fixed(1),
         scenario: Scenario::Single,
+        queue: None,
+        drain: Nanos(0),
+        buckets: Vec::new(),
         data: resolved.data.path.clone(),
         seed,
     })

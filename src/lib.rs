@@ -18,6 +18,7 @@ pub mod measure;
 pub mod quality;
 pub mod report;
 pub mod settings;
+pub mod simulate;
 pub mod stats;
 pub mod store;
 pub mod units;

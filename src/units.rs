@@ -123,6 +123,16 @@ impl fmt::Display for Flops {
 pub trait Clock: Send + Sync {
     /// Nanoseconds since an origin of the clock's own; never goes back.
     fn now(&self) -> Nanos;
+
+    /// Returns when it is `at`, or later: at once where that is past.
+    fn sleep_until(&self, at: Nanos);
+}
+
+/// Makes this thread, and those that it starts from now on, wake when they are due: Linux lets timers
+/// be 50 µs late to wake fewer times (`PR_SET_TIMERSLACK`, prctl(2)).
+pub fn exact_sleep() {
+    // Where it is refused, sleeps are as late as before, and what that costs is measured as lag.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }
 
 /// The machine's monotonic clock, counted from its creation.
@@ -144,6 +154,13 @@ impl Clock for RealClock {
     fn now(&self) -> Nanos {
         Nanos::from(self.origin.elapsed())
     }
+
+    fn sleep_until(&self, at: Nanos) {
+        let left = at - self.now();
+        if left > Nanos(0) {
+            std::thread::sleep(left.into());
+        }
+    }
 }
 
 /// A clock that moves only when told to; for testing the harness itself.
@@ -162,6 +179,10 @@ impl VirtualClock {
 impl Clock for VirtualClock {
     fn now(&self) -> Nanos {
         Nanos(self.now.load(Ordering::SeqCst))
+    }
+
+    fn sleep_until(&self, at: Nanos) {
+        self.now.fetch_max(at.0, Ordering::SeqCst);
     }
 }
 

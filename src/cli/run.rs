@@ -38,6 +38,18 @@ pub(super) struct Args {
     /// Clients of a closed load, e.g. `1,4`; 1 is a single client
     #[arg(long, value_delimiter = ',', value_name = "N")]
     pub(super) concurrency: Vec<u32>,
+    /// Requests a second of an open load, Poisson arrivals, e.g. `50,200`
+    #[arg(long, value_delimiter = ',', value_name = "PER_SECOND")]
+    pub(super) rate: Vec<f64>,
+    /// Largest batch of a dynamic batcher, e.g. `8`; see --max-delay
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    pub(super) max_batch: Vec<u32>,
+    /// How long a dynamic batcher lets a request wait for others, in ms
+    #[arg(long, value_name = "MS", default_value_t = 5.0)]
+    pub(super) max_delay: f64,
+    /// Latency that 99 % of requests must keep to, in ms
+    #[arg(long, value_name = "MS")]
+    pub(super) slo: Option<f64>,
     /// Sessions that serve at once
     #[arg(long, value_delimiter = ',', value_name = "N")]
     pub(super) sessions: Vec<u16>,
@@ -50,6 +62,9 @@ pub(super) struct Args {
     /// Fresh processes that a case may take when something from outside disturbs it
     #[arg(long, value_name = "N")]
     pub(super) attempts: Option<u32>,
+    /// Pairs of fresh processes in which variants are compared with the baseline: 0, or 6 and more
+    #[arg(long, value_name = "N")]
+    pub(super) pairs: Option<u32>,
     /// Size of a free dimension in generated inputs, e.g. `seq=64`; may be repeated
     #[arg(long, value_name = "NAME=SIZE")]
     pub(super) dim: Vec<String>,
@@ -298,7 +313,7 @@ fn dry_run(format: Format, resolved: &Resolved, plan: &Plan, budget: Option<Nano
             batching: c.batching,
             sessions: c.sessions,
             threads: c.threads.to_string(),
-            scenario: c.scenario,
+            scenario: c.scenario.clone(),
         });
         let dry_run = DryRun {
             schema_version: SCHEMA_VERSION,

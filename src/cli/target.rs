@@ -8,10 +8,12 @@ use super::output;
 use super::run::Args;
 use crate::artifact::{Cache, Source};
 use crate::error::{Error, Result};
-use crate::load::{Batching, Scenario};
+use crate::load::{Arrivals, Batching, Open, Scenario};
 use crate::units::Nanos;
 use crate::variant::BackendId;
-use crate::workload::{self, DataSpec, GeneratedSpec, LoadSpec, ModelSpec, Resolved, Workload};
+use crate::workload::{
+    self, DataSpec, GeneratedSpec, LoadSpec, ModelSpec, Resolved, Slo, SloPercentile, Workload,
+};
 
 /// The workload to run, flags applied, and the folder that its relative paths start at.
 pub(super) fn workload(args: &Args, cache: &Cache) -> Result<(Workload, PathBuf)> {
@@ -91,15 +93,30 @@ fn apply(args: &Args, workload: &mut Workload) -> Result<()> {
         workload.backends.threads.clone_from(&args.threads);
     }
     let load = &mut workload.load;
-    if !args.batch.is_empty() {
-        load.batching = args.batch.iter().map(|size| Batching::Fixed(*size)).collect();
+    let max_delay_ms = args.max_delay;
+    let fixed = args.batch.iter().map(|size| Batching::Fixed(*size));
+    let dynamic = args.max_batch.iter().map(|n| Batching::Dynamic { max_batch: *n, max_delay_ms });
+    let batching: Vec<Batching> = fixed.chain(dynamic).collect();
+    if !batching.is_empty() {
+        load.batching = batching;
     }
-    if !args.concurrency.is_empty() {
-        let scenario = |n: &u32| match n {
-            1 => Scenario::Single,
-            n => Scenario::Closed { concurrency: *n },
-        };
-        load.scenarios = args.concurrency.iter().map(scenario).collect();
+    let closed = args.concurrency.iter().map(|n| match n {
+        1 => Scenario::Single,
+        n => Scenario::Closed { concurrency: *n },
+    });
+    let open = args
+        .rate
+        .iter()
+        .map(|rate| Scenario::Open(Open { rate: Some(*rate), arrivals: Arrivals::Poisson }));
+    let scenarios: Vec<Scenario> = closed.chain(open).collect();
+    if !scenarios.is_empty() {
+        load.scenarios = scenarios;
+    }
+    if let Some(ms) = args.slo {
+        load.slo = Some(Slo { percentile: SloPercentile::P99, ms });
+    }
+    if let Some(pairs) = args.pairs {
+        load.pairs = pairs;
     }
     if !args.sessions.is_empty() {
         load.sessions.clone_from(&args.sessions);

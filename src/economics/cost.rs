@@ -85,6 +85,13 @@ pub fn costs(records: &[Record], table: &PriceTable, choice: &Choice) -> Result<
     let mut costs = Costs::default();
     let mut first_error = None;
     for record in records {
+        if record.case.scenario.kind() == "open" {
+            // What is answered is what came, however much more the machine could do.
+            costs.note(
+                "not priced: open loads, which do not show what a machine can serve".to_owned(),
+            );
+            continue;
+        }
         let capacity = record.throughput_per_s.as_ref().filter(|t| t.value > 0.0);
         let Some(capacity) = capacity else {
             let note = format!("not priced: case {} has no throughput", record.case.id);
@@ -165,7 +172,7 @@ fn row(record: &Record, priced: &Priced, capacity: &crate::store::Throughput) ->
         model: record.case.model.clone(),
         variant: record.case.variant.clone(),
         backend: record.case.backend.clone(),
-        load: format!("batch {}, {}", record.case.batching.size(), record.case.scenario),
+        load: format!("batch {}, {}", record.case.batching.sizes(), record.case.scenario),
         provider: priced.quote.provider.clone(),
         instance_type: priced.quote.instance_type.clone(),
         region: priced.quote.region.clone(),

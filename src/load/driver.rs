@@ -1,13 +1,15 @@
 //! The engine on a clock, over targets that really run.
 //!
-//! With one target, its batches run on the thread that calls [`drive`]: nothing lies between a
-//! request and its session. With several, each target has a thread of its own, batches are handed
-//! over through a channel, and the dispatching thread sleeps until one comes back.
+//! Each session has a thread of its own (the only one runs on the calling thread) that takes its next
+//! batch itself: nothing lies between a request and a free session. Arrivals of an open load are data, so
+//! nobody need be awake for them while all sessions are busy; of the idle sessions one sleeps until the
+//! next arrival or timer, never spins, and wakes another when it goes to work.
 
-use std::sync::mpsc;
+use std::sync::{Condvar, Mutex};
 
-use super::{Dispatch, Engine, Observation, Outcome};
-use crate::units::{Clock, Nanos};
+use super::log::{Log, Served, Stop};
+use super::{Dispatch, Engine, Outcome};
+use crate::units::{Clock, Nanos, exact_sleep};
 
 /// Something that serves a batch: a session with its data set, an endpoint, a null target.
 pub trait Target: Send {
@@ -22,42 +24,6 @@ impl<T: Target + ?Sized> Target for &mut T {
     }
 }
 
-/// When a load stops issuing requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// After this many batches.
-    Batches(u32),
-    /// After this long, but not before `min_batches`, both counted from the end of the ramp: the
-    /// requests that were issued at once when the load began met an empty queue, and are not
-    /// recorded.
-    After {
-        /// Length of the window.
-        duration: Nanos,
-        /// Batches to run even if the window is over.
-        min_batches: u32,
-        /// Whether the ramp is left out; a warm-up keeps it.
-        skip_ramp: bool,
-    },
-}
-
-/// The time in which requests were issued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// The load was steady from here on.
-    pub start: Nanos,
-    /// No request was issued after this, except to fill the last batch.
-    pub end: Nanos,
-}
-
-/// What a load produced.
-#[derive(Debug)]
-pub struct Served {
-    /// One row a request, in order of completion.
-    pub observations: Vec<Observation>,
-    /// When requests were issued.
-    pub window: Window,
-}
-
 /// Runs `engine` until `stop`, drains it, and returns every request's timed life.
 ///
 /// There must be as many `targets` as the engine has sessions, and at least one.
@@ -67,143 +33,166 @@ pub fn drive(
     clock: &dyn Clock,
     stop: Stop,
 ) -> Served {
-    let mut log = Log::new(clock.now(), stop);
-    engine.start(log.window.start);
-    if let Stop::After { skip_ramp: true, .. } = stop {
-        log.ramp = engine.issued();
-    }
+    // Threads inherit it.
+    exact_sleep();
+    let now = clock.now();
+    engine.start(now);
+    let log = Log::new(now, stop, engine.issued());
+    let mut core = Core { engine, log };
     match targets {
-        [target] => drive_inline(&mut engine, target.as_mut(), clock, &mut log),
-        many => drive_threads(&mut engine, many, clock, &mut log),
+        [target] => drive_inline(&mut core, target.as_mut(), clock),
+        many => core = drive_threads(core, many, clock),
     }
-    Served { observations: log.observations, window: log.window }
+    core.log.served()
 }
 
-fn drive_inline(engine: &mut Engine, target: &mut dyn Target, clock: &dyn Clock, log: &mut Log) {
-    while let Some(dispatch) = engine.dispatch() {
-        let start = clock.now();
-        let outcome = target.serve(&dispatch);
-        let done = clock.now();
-        log.completed(engine, dispatch, start, done, outcome, done);
-    }
+/// Engine and log, which change together.
+struct Core {
+    engine: Engine,
+    log: Log,
 }
 
-fn drive_threads(
-    engine: &mut Engine,
-    targets: &mut [Box<dyn Target + '_>],
-    clock: &dyn Clock,
-    log: &mut Log,
-) {
-    std::thread::scope(|scope| {
-        let (done_tx, done_rx) = mpsc::channel();
-        let work: Vec<mpsc::Sender<Dispatch>> = targets
-            .iter_mut()
-            .map(|target| {
-                let (tx, rx) = mpsc::channel::<Dispatch>();
-                let done_tx = done_tx.clone();
-                scope.spawn(move || {
-                    while let Ok(dispatch) = rx.recv() {
-                        let start = clock.now();
-                        let outcome = target.serve(&dispatch);
-                        let done = clock.now();
-                        if done_tx.send((dispatch, start, done, outcome)).is_err() {
-                            return;
-                        }
-                    }
-                });
-                tx
-            })
-            .collect();
-        drop(done_tx);
-        loop {
-            while let Some(dispatch) = engine.dispatch() {
-                let session = usize::from(dispatch.session);
-                if work[session].send(dispatch).is_err() {
-                    return; // The session's thread panicked; the scope passes the panic on.
-                }
-            }
-            if engine.is_drained() {
-                return;
-            }
-            let Ok((dispatch, start, done, outcome)) = done_rx.recv() else { return };
-            // The client's next request is due when its answer was there, not when we noticed:
-            // the difference is client lag and stays visible as `sent − scheduled`.
-            let now = clock.now();
-            log.completed(engine, dispatch, start, done, outcome, now);
+/// What a free session does next.
+enum Next {
+    Run(Dispatch),
+    /// Nothing until then, or until a batch completes.
+    Wait(Option<Nanos>),
+    /// Nothing ever again.
+    Done,
+}
+
+impl Core {
+    #[inline]
+    fn next(&mut self, session: u16, now: Nanos) -> Next {
+        self.engine.advance(now);
+        let deadline = self.log.deadline();
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            self.log.unanswered(&self.engine.abandon(), Outcome::Unfinished);
         }
-    });
-}
-
-/// Collects observations and decides when to stop.
-struct Log {
-    observations: Vec<Observation>,
-    window: Window,
-    stop: Stop,
-    /// Requests of the ramp that are still to complete.
-    ramp: u64,
-    /// Batches completed since the ramp.
-    batches: u32,
-}
-
-impl Log {
-    fn new(start: Nanos, stop: Stop) -> Self {
-        // Room for a burst of fast requests without growing while they run.
-        let observations = Vec::with_capacity(4096);
-        Self { observations, window: Window { start, end: start }, stop, ramp: 0, batches: 0 }
+        if let Some(dispatch) = self.engine.dispatch(session, now) {
+            return Next::Run(dispatch);
+        }
+        self.log.unanswered(&self.engine.take_rejected(), Outcome::Rejected);
+        if self.engine.is_drained() {
+            return Next::Done;
+        }
+        let event = self.engine.next_event();
+        let until = deadline.filter(|deadline| now < *deadline && self.engine.waiting() > 0);
+        Next::Wait(match (event, until) {
+            (Some(event), Some(until)) => Some(event.min(until)),
+            (event, until) => event.or(until),
+        })
     }
 
     #[inline]
     fn completed(
         &mut self,
-        engine: &mut Engine,
         dispatch: Dispatch,
         start: Nanos,
         done: Nanos,
-        outcome: Outcome,
         now: Nanos,
+        outcome: Outcome,
     ) {
-        if self.ramp > 0 {
-            self.ramp = self.ramp.saturating_sub(dispatch.requests.len() as u64);
-            self.window = Window { start: done, end: done };
-            // An error counts wherever it happens.
-            if outcome == Outcome::Ok {
-                engine.complete(dispatch, done, now);
+        if self.log.completed(&dispatch, start, done, outcome) && self.engine.is_accepting() {
+            self.engine.stop();
+        }
+        self.engine.complete(dispatch, done, now);
+    }
+}
+
+fn drive_inline(core: &mut Core, target: &mut dyn Target, clock: &dyn Clock) {
+    loop {
+        match core.next(0, clock.now()) {
+            Next::Run(dispatch) => {
+                let start = clock.now();
+                let outcome = target.serve(&dispatch);
+                let done = clock.now();
+                core.completed(dispatch, start, done, done, outcome);
+            }
+            Next::Wait(Some(at)) => clock.sleep_until(at),
+            Next::Wait(None) | Next::Done => return,
+        }
+    }
+}
+
+/// What session threads share.
+struct Shared {
+    core: Core,
+    /// Whether an idle session sleeps until the next event.
+    is_watched: bool,
+    /// Idle sessions.
+    idle: usize,
+}
+
+fn drive_threads(core: Core, targets: &mut [Box<dyn Target + '_>], clock: &dyn Clock) -> Core {
+    let shared = Mutex::new(Shared { core, is_watched: false, idle: 0 });
+    let wake = Condvar::new();
+    std::thread::scope(|scope| {
+        for (session, target) in (0_u16..).zip(targets.iter_mut()) {
+            let (shared, wake) = (&shared, &wake);
+            scope.spawn(move || serve(session, target.as_mut(), shared, wake, clock));
+        }
+    });
+    // A thread that panicked has passed its panic on from the scope.
+    shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).core
+}
+
+/// One session's life. A poisoned lock means that another session panicked: the scope passes it on.
+fn serve(
+    session: u16,
+    target: &mut dyn Target,
+    shared: &Mutex<Shared>,
+    wake: &Condvar,
+    clock: &dyn Clock,
+) {
+    let Ok(mut state) = shared.lock() else { return };
+    loop {
+        let now = clock.now();
+        match state.core.next(session, now) {
+            Next::Run(dispatch) => {
+                let engine = &state.core.engine;
+                let someone_must_watch = !state.is_watched && engine.next_event().is_some();
+                if state.idle > 0 && (engine.is_due(now) || someone_must_watch) {
+                    wake.notify_one();
+                }
+                drop(state);
+                let start = clock.now();
+                let outcome = target.serve(&dispatch);
+                let done = clock.now();
+                let Ok(again) = shared.lock() else { return };
+                state = again;
+                state.core.completed(dispatch, start, done, clock.now(), outcome);
+            }
+            Next::Wait(at) => {
+                state.idle += 1;
+                let woken = match at.filter(|_| !state.is_watched) {
+                    Some(at) => {
+                        state.is_watched = true;
+                        wake.wait_timeout(state, (at - now).into())
+                            .map(|(mut state, _)| {
+                                state.is_watched = false;
+                                state
+                            })
+                            .ok()
+                    }
+                    None => wake.wait(state).ok(),
+                };
+                let Some(woken) = woken else { return };
+                state = woken;
+                state.idle -= 1;
+            }
+            Next::Done => {
+                wake.notify_all();
                 return;
             }
         }
-        self.batches += 1;
-        for request in &dispatch.requests {
-            self.observations.push(Observation {
-                scheduled: request.scheduled,
-                sent: request.sent,
-                start,
-                done,
-                batch: dispatch.batch,
-                session: dispatch.session,
-                sample: request.sample,
-                outcome,
-            });
-        }
-        if engine.is_accepting() {
-            self.window.end = done;
-            let over = match self.stop {
-                Stop::Batches(n) => self.batches >= n,
-                Stop::After { duration, min_batches, .. } => {
-                    done - self.window.start >= duration && self.batches >= min_batches
-                }
-            };
-            if over {
-                engine.stop();
-            }
-        }
-        engine.complete(dispatch, done, now);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Batching, SampleOrder, Scenario};
+    use crate::load::{Batching, SampleOrder, Setup, Source, Window};
     use crate::units::{RealClock, VirtualClock};
 
     /// Takes exactly 10 µs of virtual time a batch.
@@ -215,8 +204,9 @@ mod tests {
         }
     }
 
-    fn order() -> SampleOrder {
-        SampleOrder::shuffled(10, 1)
+    fn engine(source: Source, batching: Batching, sessions: u16) -> Engine {
+        let samples = SampleOrder::shuffled(10, 1);
+        Engine::new(Setup { source, batching, sessions, queue: None, samples })
     }
 
     struct Null;
@@ -229,8 +219,7 @@ mod tests {
     #[test]
     fn in_a_closed_load_latency_includes_the_wait_for_the_session() {
         let clock = VirtualClock::default();
-        let engine =
-            Engine::new(Scenario::Closed { concurrency: 4 }, Batching::Fixed(1), 1, order());
+        let engine = engine(Source::Clients(4), Batching::Fixed(1), 1);
         let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(TenMicros(&clock))];
         let stop = Stop::After { duration: Nanos(100_000), min_batches: 1, skip_ramp: true };
         let served = drive(engine, &mut targets, &clock, stop);
@@ -243,8 +232,7 @@ mod tests {
     #[test]
     fn a_window_ends_after_its_duration_and_is_drained() {
         let clock = VirtualClock::default();
-        let engine =
-            Engine::new(Scenario::Closed { concurrency: 7 }, Batching::Fixed(2), 1, order());
+        let engine = engine(Source::Clients(7), Batching::Fixed(2), 1);
         let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(TenMicros(&clock))];
         let stop = Stop::After { duration: Nanos(95_000), min_batches: 1, skip_ramp: true };
         let served = drive(engine, &mut targets, &clock, stop);
@@ -255,16 +243,67 @@ mod tests {
     }
 
     #[test]
+    fn an_open_load_counts_from_its_schedule_and_gives_up_after_its_grace() {
+        let clock = VirtualClock::default();
+        // Every 4 µs, where each takes 10: the queue grows, and half of what is due is never run.
+        let times: Vec<Nanos> = (0..50).map(|i| Nanos(i * 4_000)).collect();
+        let engine = engine(Source::Schedule(times), Batching::Fixed(1), 1);
+        let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(TenMicros(&clock))];
+        let stop =
+            Stop::Open { ramp: Nanos(40_000), duration: Nanos(160_000), grace: Nanos(50_000) };
+        let served = drive(engine, &mut targets, &clock, stop);
+        let count = |outcome| served.observations.iter().filter(|o| o.outcome == outcome).count();
+        assert_eq!(served.observations.len(), 40, "ten came in the ramp");
+        assert_eq!((count(Outcome::Ok), count(Outcome::Unfinished)), (15, 25));
+        // The 11th is due at 40 µs and is done at 110.
+        let first = served.observations.iter().find(|o| o.outcome == Outcome::Ok).unwrap();
+        assert_eq!((first.scheduled, first.sent), (Nanos(40_000), Nanos(40_000)));
+        assert_eq!((first.latency(), first.service()), (Nanos(70_000), Nanos(10_000)));
+        assert_eq!(served.window.end, Nanos(200_000));
+    }
+
+    #[test]
     fn several_targets_run_on_threads_of_their_own() {
         let clock = RealClock::start();
-        let engine =
-            Engine::new(Scenario::Closed { concurrency: 6 }, Batching::Fixed(2), 3, order());
+        let engine = engine(Source::Clients(6), Batching::Fixed(2), 3);
         let mut targets: Vec<Box<dyn Target + '_>> =
             vec![Box::new(Null), Box::new(Null), Box::new(Null)];
         let served = drive(engine, &mut targets, &clock, Stop::Batches(50));
         assert!(served.observations.len() >= 100);
         let errors = served.observations.iter().filter(|o| o.outcome == Outcome::Error).count();
         assert_eq!(errors, 2, "batch 3 carried two requests");
+        for o in &served.observations {
+            assert!(o.scheduled <= o.sent && o.sent <= o.start && o.start <= o.done, "{o:?}");
+        }
+    }
+
+    /// Sleeps long enough for all sessions to be needed.
+    struct Sleeps;
+    impl Target for Sleeps {
+        fn serve(&mut self, _: &Dispatch) -> Outcome {
+            RealClock::start().sleep_until(Nanos::from_millis(2));
+            Outcome::Ok
+        }
+    }
+
+    #[test]
+    fn in_an_open_load_idle_sessions_watch_in_turn_and_none_is_forgotten() {
+        let clock = RealClock::start();
+        let times: Vec<Nanos> = (0..200).map(|i| Nanos(i * 1_000_000)).collect();
+        let engine = engine(Source::Schedule(times), Batching::Fixed(1), 3);
+        let mut targets: Vec<Box<dyn Target + '_>> =
+            vec![Box::new(Sleeps), Box::new(Sleeps), Box::new(Sleeps)];
+        let stop = Stop::Open {
+            ramp: Nanos(0),
+            duration: Nanos::from_millis(200),
+            grace: Nanos::from_secs(9),
+        };
+        let served = drive(engine, &mut targets, &clock, stop);
+        assert_eq!(served.observations.len(), 200);
+        assert!(served.observations.iter().all(|o| o.outcome == Outcome::Ok));
+        let sessions: std::collections::BTreeSet<u16> =
+            served.observations.iter().map(|o| o.session).collect();
+        assert!(sessions.len() >= 2, "one session cannot serve a request a ms in 2 ms each");
         for o in &served.observations {
             assert!(o.scheduled <= o.sent && o.sent <= o.start && o.start <= o.done, "{o:?}");
         }

@@ -14,6 +14,10 @@ pub enum Outcome {
     Ok,
     /// The session returned an error.
     Error,
+    /// The queue was full when it came; it was never run.
+    Rejected,
+    /// It still waited when the load's time was over; it was never run.
+    Unfinished,
 }
 
 /// The timed life of one request, on the clock of the process that issued it.
@@ -23,11 +27,12 @@ pub struct Observation {
     pub scheduled: Nanos,
     /// When the client handed it over; `sent − scheduled` is the client's lag.
     pub sent: Nanos,
-    /// When its batch began to run; `start − sent` is waiting for batch and session.
+    /// When its batch began to run; `start − sent` is waiting for batch and session. Of a request that
+    /// was never run this and `done` are when it was sent.
     pub start: Nanos,
     /// When its outputs were on the host.
     pub done: Nanos,
-    /// Number of the batch that carried it, in order of dispatch.
+    /// Number of the batch that carried it, in order of dispatch; the largest number for none.
     pub batch: u32,
     /// The session that ran it.
     pub session: u16,
@@ -37,8 +42,16 @@ pub struct Observation {
     pub outcome: Outcome,
 }
 
+impl Outcome {
+    /// Whether a session ran it.
+    pub fn was_run(self) -> bool {
+        matches!(self, Self::Ok | Self::Error)
+    }
+}
+
 impl Observation {
-    /// Latency as users feel it: from the scheduled time to outputs on the host.
+    /// Latency as users feel it: from the scheduled time to outputs on the host. It says nothing of a
+    /// request that was never run.
     pub fn latency(&self) -> Nanos {
         self.done - self.scheduled
     }
@@ -59,6 +72,8 @@ impl fmt::Display for Outcome {
         f.write_str(match self {
             Self::Ok => "ok",
             Self::Error => "error",
+            Self::Rejected => "rejected",
+            Self::Unfinished => "unfinished",
         })
     }
 }

@@ -12,9 +12,9 @@ use crate::artifact::Library;
 use crate::backend::{OpRow, PrepareOptions, PreparedFacts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hardware::{Host, process_use};
-use crate::load::{Observation, Window};
+use crate::load::{Observation, Scenario, Window};
 use crate::quality::{Outputs, QualityFigure};
-use crate::store::{self, LoadRecord, ProviderShare, Summary, Telemetry};
+use crate::store::{self, LoadRecord, ObservationsFile, ProviderShare, Summary, Telemetry};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Case, Resolved};
 
@@ -57,6 +57,18 @@ pub(super) struct Measured {
     pub(super) work: Option<store::WorkRecord>,
     /// What went wrong after the window.
     pub(super) late_failure: Option<Error>,
+    /// Beside the baseline, in pairs of fresh processes.
+    pub(super) paired: Option<Paired>,
+}
+
+/// A variant beside the baseline, in pairs of fresh processes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Paired {
+    /// ln of each pair's speed-up.
+    pub(super) pairs: Vec<f64>,
+    pub(super) observations: Vec<ObservationsFile>,
+    /// Why there are none.
+    pub(super) failure: Option<String>,
 }
 
 /// What is found out about a case besides its latency.
@@ -79,8 +91,10 @@ impl Bench<'_> {
         let variant = &self.resolved.variants[case.variant];
         let silence = Nanos::from(std::time::Duration::from_secs_f64(workload.load.timeout_s));
         // Ramp and drain of many clients are silent too, however healthy the model.
-        let queued = case.scenario.outstanding(case.batching) / case.batching.size().max(1);
-        let patience = Nanos(silence.0.saturating_mul(1 + u64::from(queued / 16)));
+        let outstanding = case.scenario.outstanding(case.batching).unwrap_or(0);
+        let queued = outstanding / case.batching.size().max(1);
+        let drain = seconds(workload.load.drain_s);
+        let patience = Nanos(silence.0.saturating_mul(1 + u64::from(queued / 16))) + drain;
         let name = format!("case {} ({})", case.id, case.label(&variant.name));
 
         phase("load and compile");
@@ -102,7 +116,9 @@ impl Bench<'_> {
         phase("measure");
         let parent_before = process_use();
         let command = Command::Load { duration: ask.window, min_batches: LEAST_BATCHES };
-        let loaded = match worker.ask(&command, patience + ask.window)?.0 {
+        // An offline load is as long as the warm-up's speed made it think.
+        let longest = Nanos(ask.window.0.saturating_mul(4));
+        let loaded = match worker.ask(&command, patience + longest)?.0 {
             Event::Loaded(loaded) => loaded,
             other => return Err(worker.unexpected(&other)),
         };
@@ -126,8 +142,8 @@ impl Bench<'_> {
         }
         let telemetry = telemetry(&loaded, parent_ticks);
         Ok(Measured {
-            reasons: reasons(&summary, &loaded, telemetry),
-            load: self.load_record(&summary, &loaded, warmup_batches, &observations),
+            reasons: reasons(case, &summary, &loaded, telemetry),
+            load: self.load_record(case, &summary, &loaded, warmup_batches, &observations),
             facts,
             first,
             summary,
@@ -139,6 +155,7 @@ impl Bench<'_> {
             ops: extras.ops,
             work: extras.work,
             late_failure,
+            paired: None,
         })
     }
 
@@ -179,7 +196,7 @@ impl Bench<'_> {
         (extras, result.err())
     }
 
-    fn prepare_spec(&self, case: &Case) -> PrepareSpec {
+    pub(super) fn prepare_spec(&self, case: &Case) -> PrepareSpec {
         let workload = &self.resolved.workload;
         PrepareSpec {
             variant: self.resolved.variants[case.variant].clone(),
@@ -193,7 +210,10 @@ impl Bench<'_> {
             },
             sessions: case.sessions,
             batching: case.batching,
-            scenario: case.scenario,
+            scenario: self.resolved.located(&case.scenario),
+            queue: workload.load.queue,
+            drain: seconds(workload.load.drain_s),
+            buckets: workload.load.buckets.clone(),
             data: self.resolved.data.path.clone(),
             seed: workload.load.seed,
         }
@@ -201,6 +221,7 @@ impl Bench<'_> {
 
     fn load_record(
         &self,
+        case: &Case,
         summary: &Summary,
         loaded: &Loaded,
         warmup_batches: u32,
@@ -217,6 +238,19 @@ impl Bench<'_> {
             outputs_checked: loaded.outputs_checked,
             outputs_differing: loaded.outputs_differing,
             padding_share: (loaded.values > 0).then(|| loaded.padded as f64 / loaded.values as f64),
+            padding_tenths: (loaded.values > 0).then_some(loaded.padding_tenths),
+            batch_sizes: summary.serving.batch_sizes.clone(),
+            offered_per_s: matches!(case.scenario, Scenario::Open(_))
+                .then_some(summary.serving.offered_per_s),
+            rejected: summary.serving.rejected,
+            unfinished: summary.serving.unfinished,
+            lag_ms: summary.serving.lag_ms,
+            waiting_ms: summary.serving.waiting_ms,
+            service_ms: summary.serving.service_ms,
+            slo: workload.load.slo.map(|slo| {
+                let percentile = text_of(&slo.percentile);
+                store::slo(observations, &percentile, slo.percentile.share(), slo.ms)
+            }),
             seed: workload.load.seed,
             optimization: text_of(&workload.backends.optimization),
             spinning: workload.backends.spinning,
@@ -290,16 +324,22 @@ fn telemetry(loaded: &Loaded, parent_ticks: u64) -> Telemetry {
     }
 }
 
-fn reasons(summary: &Summary, loaded: &Loaded, telemetry: Telemetry) -> Vec<String> {
+fn reasons(case: &Case, summary: &Summary, loaded: &Loaded, telemetry: Telemetry) -> Vec<String> {
+    // What is answered a second of an open load is what came.
+    let is_open = matches!(case.scenario, Scenario::Open(_));
     let mut reasons = validity::judge(&Evidence {
         errors: summary.errors,
         width: summary
             .throughput
             .as_ref()
+            .filter(|_| !is_open)
             .and_then(|t| (t.value > 0.0).then_some(0.5 * (t.high? - t.low?) / t.value)),
         batches: summary.batches,
         lag: summary.lag,
         latency: summary.latency_at_lag,
+        unfinished: summary.serving.unfinished,
+        backlog_growth: summary.serving.backlog_growth,
+        late_arrivals: summary.serving.late_arrivals,
         trend: summary.trend,
         throttled_share: telemetry.throttled_share,
         steal_share: telemetry.steal_share,

@@ -81,6 +81,9 @@ pub fn outputs_of_model(
         sessions: 1,
         batching: Batching::Fixed(1),
         scenario: Scenario::Single,
+        queue: None,
+        drain: Nanos(0),
+        buckets: Vec::new(),
         data: resolved.data.path.clone(),
         seed: workload.load.seed,
     };

@@ -1,17 +1,20 @@
 //! Measuring: a worker process a case, its protocol, what is asked of it and what is believed.
 
+mod beside;
 mod case;
 mod executor;
 mod host;
 mod judge;
 mod limited;
 mod maker;
+mod pairs;
 mod pass;
 mod protocol;
 mod rounds;
 mod run;
 mod runner;
 mod samples;
+mod shapes;
 mod target;
 mod validity;
 mod work;
@@ -21,6 +24,7 @@ pub use host::{Worker, WorkerCommand};
 pub use judge::{outputs_of_model, outputs_of_variant};
 pub use limited::{Ended, run_limited};
 pub use maker::{Made, Maker};
+pub use pairs::{PairBursts, PairPlan, Side, alone, compare};
 pub use protocol::{
     Burst, Command, Event, Loaded, PrepareSpec, RunSpec, WINDOW_ROWS, from_rows, to_rows,
 };

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::beside::BASIS;
 use super::case::{Ask, Bench, Measured, provider_shares};
 use super::judge;
 use super::run::RunOptions;
@@ -42,7 +43,8 @@ impl<'a> Pass<'a> {
             // short, is measured again.
             let cut_short =
                 is_worth_another_attempt(&record.verdict.reasons) && record.process + 1 < attempts;
-            if record.failure.is_some() || cut_short {
+            let no_pairs = record.versus_baseline.as_ref().is_some_and(|v| v.failure.is_some());
+            if record.failure.is_some() || cut_short || no_pairs {
                 done.remove(&id);
             } else {
                 done.insert(id, record);
@@ -79,6 +81,12 @@ impl<'a> Pass<'a> {
         let quality = wanted && !self.judged.contains(&judged) && self.quality_of(case).is_none();
         let inspect = self.work_of(case).is_none();
         let mut measured = self.bench.measure(case, Ask { window, quality, inspect }, phase)?;
+        if measured.late_failure.is_none()
+            && let Some(baseline) = self.pairs_with(case)
+        {
+            phase("beside the baseline");
+            measured.paired = Some(self.bench.beside(case, baseline, self.options.run_dir));
+        }
         let Some(outputs) = measured.outputs.take() else { return Ok(measured) };
         let is_parent = case.variant == 0;
         if compares && is_parent {
@@ -153,6 +161,25 @@ impl<'a> Pass<'a> {
                 && r.host_id == self.options.host.host_id
                 && fits(r)
         })
+    }
+
+    /// The variant that `case` is to be compared with in pairs; `None` for the baseline itself, and where
+    /// that is known or not asked for. With several sessions a burst of one says nothing.
+    fn pairs_with(&self, case: &Case) -> Option<usize> {
+        let resolved = self.options.resolved;
+        let name = resolved.baseline();
+        let baseline = resolved.variants.iter().position(|v| v.name == name)?;
+        let asked = resolved.workload.load.pairs > 0 && case.sessions == 1;
+        (asked && baseline != case.variant && self.paired_of(case).is_none()).then_some(baseline)
+    }
+
+    /// What pairs said of the case's variant on the same engine, in the same batches.
+    fn paired_of(&self, case: &Case) -> Option<&Versus> {
+        let name = self.options.resolved.baseline();
+        let has_pairs = |r: &Record| {
+            r.versus_baseline.as_ref().is_some_and(|v| v.basis == BASIS && v.baseline == name)
+        };
+        self.sibling(case, case.variant, has_pairs)?.versus_baseline.as_ref()
     }
 
     /// The case beside the baseline's, as far as that is measured.
@@ -264,6 +291,20 @@ impl<'a> Pass<'a> {
             },
         };
         record.versus_baseline = self.versus(case, &record);
+        if let Some(versus) = &mut record.versus_baseline {
+            match (measured.and_then(|m| m.paired.clone()), self.paired_of(case)) {
+                (Some(paired), _) => paired.into_versus(versus),
+                (None, Some(known)) => {
+                    versus.speedup = known.speedup;
+                    versus.speedup_low = known.speedup_low;
+                    versus.speedup_high = known.speedup_high;
+                    versus.basis.clone_from(&known.basis);
+                    versus.pairs.clone_from(&known.pairs);
+                    versus.observations.clone_from(&known.observations);
+                }
+                (None, None) => {}
+            }
+        }
         record
     }
 }
@@ -298,7 +339,7 @@ fn case_record(case: &Case, variant: &Variant, model: &str, device: Option<Strin
         batching: case.batching,
         sessions: case.sessions,
         threads: case.threads.to_string(),
-        scenario: case.scenario,
+        scenario: case.scenario.clone(),
     }
 }
 

@@ -82,6 +82,15 @@ pub struct PrepareSpec {
     pub batching: Batching,
     /// How requests come.
     pub scenario: Scenario,
+    /// Requests that may wait; more are rejected. No bound when `null`.
+    #[serde(default)]
+    pub queue: Option<usize>,
+    /// How long an open load may be drained after its window; what waits then is given up.
+    #[serde(default)]
+    pub drain: Nanos,
+    /// Lengths that batches are padded to, in order; none for the longest sample's.
+    #[serde(default)]
+    pub buckets: Vec<usize>,
     /// The stored data set.
     pub data: PathBuf,
     /// Seed of the order of samples.
@@ -134,7 +143,8 @@ pub enum Event {
     },
     /// Timed requests; several of these may precede the closing event.
     Observations {
-        /// scheduled, sent, start, done (ns), batch, session, sample, outcome (0 ok, 1 error).
+        /// scheduled, sent, start, done (ns), batch, session, sample, outcome (0 ok, 1 error,
+        /// 2 rejected, 3 unfinished; the latter two were never run).
         rows: Vec<[u64; 8]>,
     },
     /// To `cover`.
@@ -190,6 +200,9 @@ pub struct Loaded {
     pub values: u64,
     /// Of those, padding.
     pub padded: u64,
+    /// Batches by the share of their values that was padding, in tenths.
+    #[serde(default)]
+    pub padding_tenths: [u32; 10],
     /// The first error of a session.
     pub first_error: Option<Error>,
     /// Real time over which the following were counted: ramp, window and drain.
@@ -222,6 +235,8 @@ pub fn to_rows(observations: &[Observation]) -> Vec<[u64; 8]> {
                 match o.outcome {
                     Outcome::Ok => 0,
                     Outcome::Error => 1,
+                    Outcome::Rejected => 2,
+                    Outcome::Unfinished => 3,
                 },
             ]
         })
@@ -243,6 +258,8 @@ pub fn from_rows(rows: &[[u64; 8]]) -> Option<Vec<Observation>> {
                 outcome: match outcome {
                     0 => Outcome::Ok,
                     1 => Outcome::Error,
+                    2 => Outcome::Rejected,
+                    3 => Outcome::Unfinished,
                     _ => return None,
                 },
             })
@@ -258,10 +275,12 @@ mod tests {
     proptest! {
         #[test]
         fn observations_cross_the_protocol(
-            times: [u32; 4], batch: u32, session: u16, sample: u32, failed: bool,
+            times: [u32; 4], batch: u32, session: u16, sample: u32, ended in 0_usize..4,
         ) {
             let [a, b, c, d] = times.map(|t| Nanos(u64::from(t)));
-            let outcome = if failed { Outcome::Error } else { Outcome::Ok };
+            let outcomes =
+                [Outcome::Ok, Outcome::Error, Outcome::Rejected, Outcome::Unfinished];
+            let outcome = outcomes[ended];
             let o = Observation {
                 scheduled: a, sent: b, start: c, done: d, batch, session, sample, outcome,
             };

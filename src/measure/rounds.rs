@@ -19,7 +19,8 @@ use crate::units::Nanos;
 pub struct BurstPlan {
     /// Rounds; in each, every worker runs one burst of the same samples.
     pub rounds: u32,
-    /// Batches a burst.
+    /// Batches a burst that are kept. One more is run before them: it finds the caches, and perhaps the
+    /// CPUs, as the other side left them.
     pub batches: u32,
     /// Samples a batch.
     pub batch_size: u32,
@@ -38,20 +39,22 @@ pub fn alternate(workers: &mut [Worker], plan: BurstPlan) -> Result<Vec<Vec<Vec<
     let mut bursts = vec![Vec::new(); workers.len()];
     let mut next_sample = 0;
     for _ in 0..plan.rounds {
-        let samples: Vec<u32> = (0..plan.batches * plan.batch_size)
-            .map(|i| (next_sample + i) % plan.samples.max(1))
-            .collect();
-        next_sample = (next_sample + plan.batches * plan.batch_size) % plan.samples.max(1);
+        let issued = (plan.batches + 1) * plan.batch_size;
+        let samples: Vec<u32> =
+            (0..issued).map(|i| (next_sample + i) % plan.samples.max(1)).collect();
+        next_sample = (next_sample + issued) % plan.samples.max(1);
         order.shuffle(&mut rng);
         for &index in &order {
             let command = Command::Burst(Burst { samples: samples.clone() });
             let worker = &mut workers[index];
             match worker.ask(&command, plan.patience)? {
-                (Event::BurstDone, observations) if !observations.is_empty() => {
+                (Event::BurstDone, mut observations) => {
+                    let first = observations.first().map(|o| o.batch);
+                    observations.retain(|o| Some(o.batch) != first);
+                    if observations.is_empty() {
+                        return Err(Error::worker("burst", "came back without observations"));
+                    }
                     bursts[index].push(observations);
-                }
-                (Event::BurstDone, _) => {
-                    return Err(Error::worker("burst", "came back without observations"));
                 }
                 (other, _) => return Err(worker.unexpected(&other)),
             }

@@ -20,8 +20,12 @@ pub struct SessionTarget<'a> {
     next_kept: u32,
     /// Batches for whose shape a plan had to be made; `None` where the engine does not say.
     pub shape_misses: Option<u32>,
+    /// Lengths that batches are padded to, in order; none for the longest sample's.
+    buckets: &'a [usize],
     /// How much of the batches was padding.
     pub padding: Padding,
+    /// Batches by the share of their values that was padding, in tenths.
+    pub padding_tenths: [u32; 10],
     /// The first error of the session.
     pub first_error: Option<Error>,
 }
@@ -36,9 +40,18 @@ impl<'a> SessionTarget<'a> {
             kept: Vec::new(),
             next_kept: 0,
             shape_misses: None,
+            buckets: &[],
             padding: Padding::default(),
+            padding_tenths: [0; 10],
             first_error: None,
         }
+    }
+
+    /// Pads batches on to the next of these lengths.
+    #[must_use]
+    pub fn padded_to(mut self, buckets: &'a [usize]) -> Self {
+        self.buckets = buckets;
+        self
     }
 
     /// Runs one batch of samples and returns its outputs.
@@ -46,19 +59,22 @@ impl<'a> SessionTarget<'a> {
     pub fn run(&mut self, samples: impl ExactSizeIterator<Item = u32> + Clone) -> Result<Tensors> {
         let all = self.data.samples();
         let mut trace = Trace::default();
-        let outputs = if samples.len() == 1 {
+        let outputs = if samples.len() == 1 && self.buckets.is_empty() {
             // One sample is what the session takes as it is: nothing is copied.
             let only = samples.clone().next().unwrap_or(0);
             let inputs = all.get(only as usize).ok_or_else(|| out_of_range(only))?;
             self.session.run(inputs, &mut trace)
         } else {
             let rows = samples.map(|s| &all[s as usize % all.len()]);
-            let fits = if self.data.is_ragged() {
-                let padded = self.batch.assemble_padded(&rows, &self.data.about().padding);
-                let padded = padded.inspect(|padded| {
+            let fits = if self.data.is_ragged() || !self.buckets.is_empty() {
+                let about = self.data.about();
+                let padded = self.batch.assemble_padded(&rows, &about.padding, self.buckets);
+                if let Some(padded) = padded {
                     self.padding.values += padded.values;
                     self.padding.padded += padded.padded;
-                });
+                    let tenth = (10 * padded.padded / padded.values.max(1)).min(9);
+                    self.padding_tenths[usize::try_from(tenth).unwrap_or(9)] += 1;
+                }
                 padded.is_some()
             } else {
                 self.batch.assemble(rows)

@@ -13,13 +13,19 @@ pub struct Evidence {
     pub errors: usize,
     /// Batches run in the window.
     pub batches: usize,
+    /// Requests that still waited when the load's time was over.
+    pub unfinished: usize,
+    /// By how many more requests waited at the end of the window than in its middle.
+    pub backlog_growth: i64,
+    /// Requests that were due in its second half.
+    pub late_arrivals: usize,
     /// p99 of `sent − scheduled`.
     pub lag: Nanos,
     /// p99 of latency.
     pub latency: Nanos,
-    /// Drift of latency over the window.
+    /// Drift of the time in the session over the window.
     pub trend: Option<Trend>,
-    /// Half the interval of the throughput, relative to it.
+    /// Half the interval of the throughput, relative to it; `None` where the load decides it.
     pub width: Option<f64>,
     /// Share of the window held back by a CPU quota.
     pub throttled_share: Option<f64>,
@@ -49,6 +55,9 @@ pub struct Rule {
 
 /// Least client lag that counts, whatever the latency.
 const LAG_FLOOR: Nanos = Nanos(200_000);
+
+/// A queue that grew by fewer requests than this may have done so by chance.
+const BACKLOG_FLOOR: f64 = 20.0;
 
 /// All rules, in the order in which reasons are listed.
 pub const RULES: &[Rule] = &[
@@ -96,13 +105,32 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
+        code: "saturated",
+        limit: 0.05,
+        says: "the queue grows by at most {} of the requests that come, or 20",
+        is_disturbance: false,
+        check: |e, limit| {
+            let allowed = (e.late_arrivals as f64 * limit).max(BACKLOG_FLOOR);
+            let grew = e.backlog_growth as f64 > allowed;
+            let text = || {
+                format!(
+                    "more requests came than were served: {} more waited at the end of the window than \
+                     in its middle, and {} were given up; lower the rate, or bound the queue",
+                    e.backlog_growth.max(0),
+                    e.unfinished
+                )
+            };
+            (grew || e.unfinished > 0).then(text)
+        },
+    },
+    Rule {
         code: "trend",
         limit: 0.05,
-        says: "latency drifts by at most {} of its median over the window",
+        says: "the time in the session drifts by at most {} of its median over the window",
         is_disturbance: true,
         check: |e, limit| {
             let trend = e.trend.filter(|t| t.significant && t.change.abs() > limit)?;
-            Some(format!("latency drifted by {:+.1} % over the window", 100.0 * trend.change))
+            Some(format!("the time in the session drifted by {:+.1} %", 100.0 * trend.change))
         },
     },
     Rule {
@@ -210,6 +238,7 @@ mod tests {
                 "trend",
                 Evidence { trend: Some(Trend { change: -0.06, significant: true }), ..quiet() },
             ),
+            ("saturated", Evidence { unfinished: 1, ..quiet() }),
             ("unsteady", Evidence { width: Some(0.3), ..quiet() }),
             ("throttled", Evidence { throttled_share: Some(0.02), ..quiet() }),
             ("steal", Evidence { steal_share: Some(0.06), ..quiet() }),
@@ -236,6 +265,15 @@ mod tests {
         let evidence =
             Evidence { trend: Some(Trend { change: 0.2, significant: false }), ..quiet() };
         assert!(judge(&evidence).is_empty());
+    }
+
+    #[test]
+    fn a_queue_that_grows_is_saturated_and_one_that_swings_is_not() {
+        let growth = |backlog_growth, late_arrivals| {
+            judge(&Evidence { backlog_growth, late_arrivals, ..quiet() })
+        };
+        assert!(growth(19, 100).is_empty() && growth(49, 1000).is_empty());
+        assert!(growth(51, 1000)[0].starts_with("saturated: "));
     }
 
     #[test]

@@ -1,22 +1,28 @@
 //! The worker's side: one process, one case, commands in and events out.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc;
 
 use super::protocol::{Burst, Command, Event, Loaded, PrepareSpec, RunSpec, WINDOW_ROWS, to_rows};
+use super::shapes::shapes;
 use super::target::SessionTarget;
 use crate::backend::{self, Prepared, Session, Trace};
 use crate::error::{Error, Result};
 use crate::hardware::{Pressure, process_use};
-use crate::load::{self, Engine, Observation, SampleOrder, Scenario, Served, Stop, Target};
+use crate::load::{
+    self, Engine, Observation, SampleOrder, Scenario, Served, Setup, Source, Stop, Target,
+};
 use crate::units::{Clock, Nanos, RealClock, VirtualClock};
 use crate::variant::{self, Tensors};
 use crate::workload::Dataset;
 
 /// Least batches that warm a session up, whatever the time they take.
 const LEAST_WARM_BATCHES: u32 = 3;
+/// An open load's ramp is this part of its window: its queue fills up first.
+const RAMP_SHARE: u64 = 10;
 
 /// Serves commands from standard input until `quit` or until the steering process is gone.
 ///
@@ -136,6 +142,8 @@ struct Ready {
     clock: Arc<dyn Clock>,
     /// Of the last load, until they are fetched.
     observations: Vec<Observation>,
+    /// Samples a second of the warm-up.
+    warm_rate: f64,
 }
 
 impl Ready {
@@ -151,7 +159,8 @@ impl Ready {
         let sessions = (0..spec.sessions).map(|_| prepared.spawn()).collect::<Result<Vec<_>>>()?;
         let facts = prepared.facts().clone();
         let observations = Vec::new();
-        Ok((Self { spec, prepared, sessions, data, clock, observations }, facts))
+        let ready = Self { spec, prepared, sessions, data, clock, observations, warm_rate: 0.0 };
+        Ok((ready, facts))
     }
 
     fn carry_out(&mut self, command: Command, out: &mut Events) -> Result<Event> {
@@ -187,32 +196,49 @@ impl Ready {
         let mut batch = Tensors::default();
         let samples = self.data.samples().iter().cycle().take(self.batch_size());
         let padding = &self.data.about().padding;
-        if batch.assemble_padded(&samples, padding).is_some() {
+        if batch.assemble_padded(&samples, padding, &self.spec.buckets).is_some() {
             return Ok(batch);
         }
         Err(Error::input("data", "samples of a batch differ in shape")
             .remedy("pad them to one shape, or use batches of 1"))
     }
 
-    /// The first inference on its own, then the case's own load: every session, every shape.
+    /// The first inference on its own, then every size and length of a batch on every session, then all
+    /// sessions at once for `duration`.
     fn warm(&mut self, duration: Nanos) -> Result<Event> {
-        let first_batch: Vec<u32> = (0..self.spec.batching.size()).collect();
-        let mut first = Nanos(0);
-        for (index, session) in self.sessions.iter_mut().enumerate() {
-            let mut target = SessionTarget::new(session.as_mut(), &self.data);
+        let largest = self.spec.batching.size();
+        let mut first = None;
+        let shapes = shapes(&self.data, self.spec.batching, &self.spec.buckets);
+        for session in &mut self.sessions {
+            let mut target =
+                SessionTarget::new(session.as_mut(), &self.data).padded_to(&self.spec.buckets);
             let before = self.clock.now();
-            target.run(first_batch.iter().copied())?;
-            if index == 0 {
-                first = self.clock.now() - before;
+            target.run(0..largest)?;
+            first.get_or_insert(self.clock.now() - before);
+            for (sample, size) in &shapes {
+                target.run(std::iter::repeat_n(*sample, *size as usize))?;
             }
         }
-        let min_batches = LEAST_WARM_BATCHES * u32::from(self.spec.sessions);
-        let (served, targets) = self.drive(Stop::After { duration, min_batches, skip_ramp: false });
+        let sessions = u32::from(self.spec.sessions);
+        let min_batches = LEAST_WARM_BATCHES * sessions;
+        // An open load's own pace would leave sessions idle, and a queue that grows while the first
+        // inferences take long would be warmed up with.
+        let clients = match self.spec.scenario.outstanding(self.spec.batching) {
+            Some(outstanding) => outstanding,
+            None => largest * sessions,
+        };
+        let (served, targets) = self.drive(
+            Source::Clients(clients),
+            Stop::After { duration, min_batches, skip_ramp: false },
+        );
         if let Some(error) = targets.into_iter().find_map(|t| t.first_error) {
             return Err(error);
         }
-        let batches = served.observations.len() / self.batch_size();
-        let batches = u32::try_from(batches).unwrap_or(u32::MAX);
+        let span = served.window.end - served.window.start;
+        let batches: BTreeSet<u32> = served.observations.iter().map(|o| o.batch).collect();
+        self.warm_rate = served.observations.len() as f64 / span.as_secs_f64().max(1e-9);
+        let batches = u32::try_from(batches.len()).unwrap_or(u32::MAX);
+        let first = first.unwrap_or_default();
         Ok(Event::Warmed { first, batches, peak_rss: process_use().peak_rss })
     }
 
@@ -220,10 +246,17 @@ impl Ready {
         let batches = burst.samples.len() / self.batch_size();
         let stop = Stop::Batches(u32::try_from(batches).unwrap_or(u32::MAX));
         let order = SampleOrder::listed(burst.samples);
-        let engine = Engine::new(Scenario::Single, self.spec.batching, 1, order);
+        let engine = Engine::new(Setup {
+            source: Source::Clients(self.spec.batching.size()),
+            batching: self.spec.batching,
+            sessions: 1,
+            queue: None,
+            samples: order,
+        });
         let session =
             self.sessions.first_mut().ok_or_else(|| Error::internal("worker", "has no session"))?;
-        let mut target = SessionTarget::new(session.as_mut(), &self.data);
+        let mut target =
+            SessionTarget::new(session.as_mut(), &self.data).padded_to(&self.spec.buckets);
         let served = {
             let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(&mut target)];
             load::drive(engine, &mut targets, self.clock.as_ref(), stop)
@@ -237,8 +270,9 @@ impl Ready {
 
     fn load(&mut self, duration: Nanos, min_batches: u32) -> Result<Event> {
         let clock = RealClock::start();
+        let (source, stop) = self.source(duration, min_batches)?;
         let (pressure, used) = (Pressure::now(), process_use());
-        let (served, targets) = self.drive(Stop::After { duration, min_batches, skip_ramp: true });
+        let (served, targets) = self.drive(source, stop);
         let (pressure, counted) = (Pressure::now().since(pressure), clock.now());
         let used_after = process_use();
         let mut loaded = Loaded {
@@ -249,6 +283,7 @@ impl Ready {
             outputs_differing: 0,
             values: 0,
             padded: 0,
+            padding_tenths: [0; 10],
             first_error: None,
             counted,
             worker_ticks: used_after.cpu_ticks.saturating_sub(used.cpu_ticks),
@@ -263,6 +298,9 @@ impl Ready {
             }
             loaded.values += target.padding.values;
             loaded.padded += target.padding.padded;
+            for (all, own) in loaded.padding_tenths.iter_mut().zip(target.padding_tenths) {
+                *all += own;
+            }
             loaded.first_error = loaded.first_error.or_else(|| target.first_error.take());
             let (checked, differing) = target.check_outputs()?;
             loaded.outputs_checked += checked;
@@ -272,15 +310,56 @@ impl Ready {
         Ok(Event::Loaded(Box::new(loaded)))
     }
 
-    /// Runs the case's load, and gives back each session's target for what it noticed.
-    fn drive(&mut self, stop: Stop) -> (Served, Vec<SessionTarget<'_>>) {
+    /// Where the case's requests come from, and when its load stops.
+    fn source(&self, duration: Nanos, min_batches: u32) -> Result<(Source, Stop)> {
+        let batching = self.spec.batching;
+        Ok(match &self.spec.scenario {
+            Scenario::Single => {
+                let stop = Stop::After { duration, min_batches, skip_ramp: true };
+                (Source::Clients(batching.size()), stop)
+            }
+            Scenario::Closed { concurrency } => {
+                let stop = Stop::After { duration, min_batches, skip_ramp: true };
+                (Source::Clients(*concurrency), stop)
+            }
+            Scenario::Open(open) => {
+                let ramp = Nanos(duration.0 / RAMP_SHARE);
+                let times = load::schedule(open, ramp + duration, self.spec.seed)?;
+                (Source::Schedule(times), Stop::Open { ramp, duration, grace: self.spec.drain })
+            }
+            Scenario::Offline => {
+                let wanted = self.warm_rate * duration.as_secs_f64();
+                let least = batching.size().saturating_mul(min_batches);
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "casts of floats saturate"
+                )]
+                let wanted = (wanted as u32).max(least);
+                // Fixed batches are all full.
+                let all = wanted.next_multiple_of(batching.least());
+                (Source::All(all), Stop::Drained)
+            }
+        })
+    }
+
+    /// Runs a load, and gives back each session's target for what it noticed.
+    fn drive(&mut self, source: Source, stop: Stop) -> (Served, Vec<SessionTarget<'_>>) {
         let samples = u32::try_from(self.data.samples().len()).unwrap_or(u32::MAX);
-        let order = SampleOrder::shuffled(samples, self.spec.seed);
-        let engine = Engine::new(self.spec.scenario, self.spec.batching, self.spec.sessions, order);
+        // Clients and what is there at the start may all wait; the bound is for those who come.
+        let queue = self.spec.queue.filter(|_| matches!(source, Source::Schedule(_)));
+        let engine = Engine::new(Setup {
+            source,
+            batching: self.spec.batching,
+            sessions: self.spec.sessions,
+            queue,
+            samples: SampleOrder::shuffled(samples, self.spec.seed),
+        });
+        let buckets = &self.spec.buckets;
         let mut targets: Vec<SessionTarget<'_>> = self
             .sessions
             .iter_mut()
-            .map(|session| SessionTarget::new(session.as_mut(), &self.data))
+            .map(|session| SessionTarget::new(session.as_mut(), &self.data).padded_to(buckets))
             .collect();
         let served = {
             let mut boxed: Vec<Box<dyn Target + '_>> =
@@ -298,7 +377,8 @@ impl Ready {
         let size = self.spec.batching.size();
         let session =
             self.sessions.first_mut().ok_or_else(|| Error::internal("worker", "has no session"))?;
-        let mut target = SessionTarget::new(session.as_mut(), &self.data);
+        let mut target =
+            SessionTarget::new(session.as_mut(), &self.data).padded_to(&self.spec.buckets);
         let (mut rows, mut width, mut integers) = (Vec::new(), 1, false);
         let mut next = from;
         while next < to {

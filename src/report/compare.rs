@@ -59,10 +59,19 @@ impl Comparison {
                 let ratio = |of: Option<f64>, unit: &str| {
                     of.map_or_else(|| NONE.to_owned(), |v| format!("{v:.2}{unit}"))
                 };
+                let speedup = match (versus.speedup_low, versus.speedup_high) {
+                    (Some(low), Some(high)) => {
+                        format!("{} [{low:.2}, {high:.2}]", ratio(versus.speedup, "×"))
+                    }
+                    _ => {
+                        let unpaired = if versus.speedup.is_some() { "~" } else { "" };
+                        format!("{unpaired}{}", ratio(versus.speedup, "×"))
+                    }
+                };
                 let mut cells = vec![
                     record.case.variant.clone(),
-                    format!("{} × {}", record.case.batching.size(), record.case.scenario),
-                    ratio(versus.speedup, "×"),
+                    format!("{} × {}", record.case.batching.sizes(), record.case.scenario),
+                    speedup,
                     ratio(versus.size_ratio, "×"),
                 ];
                 if let Some(metric) = &decides {
@@ -82,10 +91,10 @@ impl Comparison {
             })
             .collect();
         let title = format!(
-            "compared with {baseline} (load: batch × scenario). Speed-up is a ratio of medians of \
-             separate processes, which differ by 20 % and more on shared machines; there is none \
-             where one of the two is INVALID. {}The difference \
-             is paired, sample by sample, with the model itself.",
+            "compared with {baseline} (load: batch × scenario). Speed-up is that of full batches, one at a \
+             time, with its 95 % interval over pairs of fresh processes that take turns; with ~ it is a \
+             ratio of medians of separate processes, which differ by 20 % and more on shared machines. \
+             {}The difference is paired, sample by sample, with the model itself.",
             decides.as_ref().map_or_else(String::new, |m| format!("Kept is {m}. "))
         );
         Some(Self { title, columns, rows })

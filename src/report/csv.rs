@@ -2,8 +2,7 @@
 
 use super::{Report, ReportModel};
 use crate::error::{Error, Result};
-use crate::load::Scenario;
-use crate::store::Record;
+use crate::store::{LoadRecord, Record};
 
 /// Comma-separated values with a header.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,11 +19,13 @@ const COLUMNS: &[Column] = &[
     ("recipe", |r| r.case.recipe.clone()),
     ("backend", |r| r.case.backend.clone()),
     ("batch", |r| r.case.batching.size().to_string()),
-    ("scenario", |r| match r.case.scenario {
-        Scenario::Single => "single".to_owned(),
-        Scenario::Closed { .. } => "closed".to_owned(),
+    ("scenario", |r| r.case.scenario.kind().to_owned()),
+    ("load", |r| r.case.scenario.to_string()),
+    ("concurrency", |r| {
+        let outstanding = r.case.scenario.outstanding(r.case.batching);
+        outstanding.map(|n| n.to_string()).unwrap_or_default()
     }),
-    ("concurrency", |r| r.case.scenario.outstanding(r.case.batching).to_string()),
+    ("offered_per_s", |r| text(r.load.as_ref().and_then(|l| l.offered_per_s))),
     ("sessions", |r| r.case.sessions.to_string()),
     ("threads", |r| r.threads_used.to_string()),
     ("p50_ms", |r| latency(r, "p50", |i| Some(i.value))),
@@ -47,10 +48,24 @@ const COLUMNS: &[Column] = &[
     ("quality_delta", |r| text(r.deciding().and_then(|q| q.delta))),
     ("baseline", |r| r.versus_baseline.as_ref().map(|v| v.baseline.clone()).unwrap_or_default()),
     ("speedup", |r| text(r.versus_baseline.as_ref().and_then(|v| v.speedup))),
+    ("speedup_low", |r| text(r.versus_baseline.as_ref().and_then(|v| v.speedup_low))),
+    ("speedup_high", |r| text(r.versus_baseline.as_ref().and_then(|v| v.speedup_high))),
+    ("speedup_basis", |r| r.versus_baseline.as_ref().map(|v| v.basis.clone()).unwrap_or_default()),
     ("size_ratio", |r| text(r.versus_baseline.as_ref().and_then(|v| v.size_ratio))),
     ("quality_kept", |r| text(r.versus_baseline.as_ref().and_then(|v| v.quality_kept))),
     ("requests", |r| r.load.as_ref().map(|l| l.requests.to_string()).unwrap_or_default()),
     ("batches", |r| r.load.as_ref().map(|l| l.batches.to_string()).unwrap_or_default()),
+    ("mean_batch", |r| text(r.load.as_ref().and_then(LoadRecord::mean_batch))),
+    ("rejected", |r| r.load.as_ref().map(|l| l.rejected.to_string()).unwrap_or_default()),
+    ("unfinished", |r| r.load.as_ref().map(|l| l.unfinished.to_string()).unwrap_or_default()),
+    ("lag_p99_ms", |r| text(r.load.as_ref().map(|l| l.lag_ms.p99))),
+    ("waiting_p99_ms", |r| text(r.load.as_ref().map(|l| l.waiting_ms.p99))),
+    ("service_p50_ms", |r| text(r.load.as_ref().map(|l| l.service_ms.p50))),
+    ("service_p99_ms", |r| text(r.load.as_ref().map(|l| l.service_ms.p99))),
+    ("slo_met", |r| {
+        let met = r.load.as_ref().and_then(|l| l.slo.as_ref()).and_then(|slo| slo.met);
+        met.map(|met| met.to_string()).unwrap_or_default()
+    }),
     ("load_ms", |r| text(r.timing_ms.map(|t| t.load))),
     ("compile_ms", |r| text(r.timing_ms.map(|t| t.compile))),
     ("first_ms", |r| text(r.timing_ms.map(|t| t.first))),

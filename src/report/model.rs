@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::compare::Comparison;
+use super::serving;
 use crate::economics::{self, Choice, Costs, PriceTable};
 use crate::quality::{ALL, Metric, QualityFigure};
 use crate::stats::Interval;
@@ -65,13 +66,17 @@ impl ReportModel {
         let mut columns: Vec<String> = varying.iter().map(|p| p.name.to_owned()).collect();
         columns
             .extend(["batch", "load", "p50 ms", "p95 ms", "p99 ms", "samples/s"].map(String::from));
+        let bound = serving::bound(records);
+        columns.extend(bound.clone());
         columns.extend(metric.as_ref().map(ToString::to_string));
         if !costs.rows.is_empty() {
             columns.push("$/1M".to_owned());
         }
         columns.push("verdict".to_owned());
-        let rows: Vec<Vec<String>> =
-            records.iter().map(|r| row(r, &varying, metric.is_some(), &costs)).collect();
+        let rows: Vec<Vec<String>> = records
+            .iter()
+            .map(|r| row(r, &varying, bound.is_some(), metric.is_some(), &costs))
+            .collect();
         let mut notes = notes(records, &rows);
         notes.extend(quality_notes(records));
         notes.extend(
@@ -126,9 +131,15 @@ impl Parameter {
     }
 }
 
-fn row(record: &Record, varying: &[Parameter], has_quality: bool, costs: &Costs) -> Vec<String> {
+fn row(
+    record: &Record,
+    varying: &[Parameter],
+    has_bound: bool,
+    has_quality: bool,
+    costs: &Costs,
+) -> Vec<String> {
     let mut cells: Vec<String> = varying.iter().map(|p| (p.of)(record)).collect();
-    cells.push(record.case.batching.size().to_string());
+    cells.push(record.case.batching.sizes());
     cells.push(record.case.scenario.to_string());
     let latency = |name: &str| record.latency_ms.get(name).copied().flatten();
     cells.push(latency("p50").map_or_else(|| NONE.to_owned(), |i| with_half_width(&i)));
@@ -139,6 +150,9 @@ fn row(record: &Record, varying: &[Parameter], has_quality: bool, costs: &Costs)
         || NONE.to_owned(),
         |t| with_half_width(&Interval { value: t.value, low: t.low, high: t.high }),
     ));
+    if has_bound {
+        cells.push(serving::keeps(record));
+    }
     if has_quality {
         // Beside a column of variants there is no room for the interval: the notes have it.
         let is_one = varying.iter().all(|p| p.name != "variant");
@@ -328,7 +342,7 @@ fn notes(records: &[Record], rows: &[Vec<String>]) -> Vec<String> {
             record.case.backend,
             record.case.sessions,
             record.threads_used,
-            record.case.batching.size(),
+            record.case.batching.sizes(),
             record.case.scenario
         );
         if usize::from(record.case.sessions) * record.threads_used > record.effective_cpus.count {
@@ -341,6 +355,9 @@ fn notes(records: &[Record], rows: &[Vec<String>]) -> Vec<String> {
                 notes.push(format!("INVALID {at}: {reason}"));
             }
         }
+        if let Some(note) = serving::note(record) {
+            notes.push(format!("{at}: {note}"));
+        }
         let elsewhere: usize = record
             .node_share
             .iter()
@@ -349,6 +366,9 @@ fn notes(records: &[Record], rows: &[Vec<String>]) -> Vec<String> {
             .sum();
         if elsewhere > 0 {
             notes.push(format!("{at}: {elsewhere} nodes ran on another provider than asked for"));
+        }
+        if let Some(why) = record.versus_baseline.as_ref().and_then(|v| v.failure.as_ref()) {
+            notes.push(format!("{at}: not compared in pairs: {why}"));
         }
         if record.process > 0 {
             notes.push(format!(
@@ -380,7 +400,14 @@ fn notes(records: &[Record], rows: &[Vec<String>]) -> Vec<String> {
     let answered = records.iter().filter(|r| r.failure.is_none() && !r.latency_ms.is_empty());
     let mut shown = answered.flat_map(|r| ["p50", "p95", "p99"].map(|p| r.latency_ms.get(p)));
     if shown.any(|p| p.is_none_or(Option::is_none)) {
-        notes.push(format!("{NONE} too few requests for this percentile"));
+        notes.push(format!(
+            "{NONE} too few requests for this percentile, or it falls among those never answered"
+        ));
+    }
+    if rows.iter().flatten().any(|cell| cell == "?") {
+        notes.push(
+            "? too few requests to say with 99 % confidence that the bound is met".to_owned(),
+        );
     }
     if rows.iter().flatten().any(|cell| cell.starts_with('~')) {
         notes.push("~ too few independent batches for a useful interval".to_owned());

@@ -6,6 +6,7 @@
 mod observations;
 mod record;
 mod run_dir;
+mod serving;
 mod summary;
 
 pub use observations::{ObservationsFile, read_observations, write_observations};
@@ -15,4 +16,5 @@ pub use record::{
     WorkRow,
 };
 pub use run_dir::{Manifest, RunDir, RunInfo, list_runs};
+pub use serving::{Serving, SloRecord, Span, serving, slo};
 pub use summary::{Summary, Throughput, summarise};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::observations::ObservationsFile;
+use super::serving::{SloRecord, Span};
 use super::summary::Throughput;
 use crate::error::Error;
 use crate::load::{Batching, Scenario};
@@ -202,6 +203,11 @@ impl Record {
             size_ratio: ratio(self.size_bytes.0 as f64, other.size_bytes.0 as f64),
             quality_kept: quality.and_then(|(own, theirs)| ratio(own.value, theirs.value)),
             basis: if believed { "separate_processes" } else { "invalid" }.to_owned(),
+            speedup_low: None,
+            speedup_high: None,
+            pairs: Vec::new(),
+            observations: Vec::new(),
+            failure: None,
         }
     }
 }
@@ -217,9 +223,26 @@ pub struct Versus {
     pub size_ratio: Option<f64>,
     /// The deciding figure over the baseline's.
     pub quality_kept: Option<f64>,
-    /// How the two were measured: `separate_processes`, one after the other; `invalid` where one of
-    /// them cannot be believed.
+    /// How the two were measured: `alternating_bursts` of pairs of fresh processes that are live together,
+    /// a full batch at a time; `separate_processes`, one after the other; `invalid` where one of the
+    /// latter cannot be believed.
     pub basis: String,
+    /// Lower end of the speed-up's 95 % interval over process pairs (Hodges–Lehmann, exact signed rank);
+    /// `null` on any other basis.
+    #[serde(default)]
+    pub speedup_low: Option<f64>,
+    /// Upper end of it.
+    #[serde(default)]
+    pub speedup_high: Option<f64>,
+    /// ln of each process pair's speed-up.
+    #[serde(default)]
+    pub pairs: Vec<f64>,
+    /// The pairs' raw observations, the baseline's before this one's.
+    #[serde(default)]
+    pub observations: Vec<ObservationsFile>,
+    /// Why there are no pairs although they were asked for.
+    #[serde(default)]
+    pub failure: Option<String>,
 }
 
 /// Hashes of everything that went in.
@@ -340,7 +363,7 @@ pub struct ProviderShare {
 pub struct LoadRecord {
     /// Length of the window in which requests were issued, in seconds.
     pub window_s: f64,
-    /// Requests answered.
+    /// Requests that were due in the window, answered or not.
     pub requests: usize,
     /// Batches run.
     pub batches: usize,
@@ -358,12 +381,48 @@ pub struct LoadRecord {
     /// length.
     #[serde(default)]
     pub padding_share: Option<f64>,
-    /// Seed of the order of samples.
+    /// Batches by the share of their values that was padding, in tenths; `null` as above.
+    #[serde(default)]
+    pub padding_tenths: Option<[u32; 10]>,
+    /// Batches by the number of their samples.
+    #[serde(default)]
+    pub batch_sizes: BTreeMap<usize, usize>,
+    /// Requests due in the window a second; `null` where they wait for answers.
+    #[serde(default)]
+    pub offered_per_s: Option<f64>,
+    /// Requests that found the queue full: never run, and over any bound.
+    #[serde(default)]
+    pub rejected: usize,
+    /// Requests that still waited when the load's time was over: the same.
+    #[serde(default)]
+    pub unfinished: usize,
+    /// From a request's scheduled time until the client handed it over.
+    #[serde(default)]
+    pub lag_ms: Span,
+    /// From then until its batch began to run: waiting for a batch and for a session.
+    #[serde(default)]
+    pub waiting_ms: Span,
+    /// From then until its outputs were there.
+    #[serde(default)]
+    pub service_ms: Span,
+    /// Whether latency kept to the workload's bound; `null` where it has none.
+    #[serde(default)]
+    pub slo: Option<SloRecord>,
+    /// Seed of the order of samples, and of arrivals.
     pub seed: u64,
     /// Graph optimisation of the engine.
     pub optimization: String,
     /// Whether idle threads spun.
     pub spinning: bool,
+}
+
+impl LoadRecord {
+    /// Mean number of samples a batch; `None` where no batch was run.
+    pub fn mean_batch(&self) -> Option<f64> {
+        let batches: usize = self.batch_sizes.values().sum();
+        let samples: usize = self.batch_sizes.iter().map(|(size, count)| size * count).sum();
+        (batches > 0).then(|| samples as f64 / batches as f64)
+    }
 }
 
 /// What else happened on the machine during the window; `null` where the system does not say.

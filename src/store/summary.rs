@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Serving;
+
 use crate::load::{Observation, Outcome, Window};
 use crate::stats::{self, CONFIDENCE, Interval};
 use crate::units::Nanos;
@@ -42,18 +44,21 @@ pub struct Summary {
     pub batches: usize,
     /// Batches that p50 is worth after autocorrelation.
     pub effective_batches: f64,
-    /// Drift of latency over the window.
+    /// Drift of the time in the session over the window: that of latency is the queue's, too.
     pub trend: Option<stats::Trend>,
     /// p99 of `sent − scheduled`, or its maximum where there are too few requests.
     pub lag: Nanos,
     /// Latency at the same percentile.
     pub latency_at_lag: Nanos,
+    /// What serving was like.
+    pub serving: Serving,
 }
 
 /// Computes the figures of `observations`, in order of completion, of the load in `window`; those
 /// drained after it count for latency and not for throughput.
 ///
-/// A percentile's value is the order statistic over all answered requests; its interval counts
+/// A percentile's value is the order statistic over all requests, those that were never run taking for
+/// ever: where it falls among them it is `None`. Its interval counts
 /// batches, not requests, and fewer of them where latencies of neighbouring batches hang together.
 /// Throughput counts samples completed within the window; its interval is a bootstrap over 20
 /// consecutive blocks of equally many batches (fewer when there are fewer than two a block).
@@ -61,6 +66,8 @@ pub fn summarise(observations: &[Observation], window: Window) -> Summary {
     let answered: Vec<&Observation> =
         observations.iter().filter(|o| o.outcome == Outcome::Ok).collect();
     let mut latencies: Vec<f64> = answered.iter().map(|o| o.latency().as_millis_f64()).collect();
+    let serving = super::serving(observations, window);
+    latencies.extend(vec![f64::INFINITY; serving.rejected + serving.unfinished]);
     let by_batch = slowest_by_batch(&answered);
     latencies.sort_by(f64::total_cmp);
     let mut effective_batches = by_batch.len() as f64;
@@ -72,24 +79,29 @@ pub fn summarise(observations: &[Observation], window: Window) -> Summary {
             if name == "p50" {
                 effective_batches = worth;
             }
-            stats::percentile(&latencies, p, worth, CONFIDENCE)
+            let found = stats::percentile(&latencies, p, worth, CONFIDENCE)?;
+            let is_open = found.high.is_some_and(f64::is_infinite);
+            let closed = Interval { low: None, high: None, ..found };
+            value.is_finite().then_some(if is_open { closed } else { found })
         });
         latency_ms.insert(name.to_owned(), interval);
     }
-    let max = latencies.last().map(|max| Interval { value: *max, low: None, high: None });
+    let slowest = latencies.iter().rev().find(|latency| latency.is_finite());
+    let max = slowest.map(|max| Interval { value: *max, low: None, high: None });
     latency_ms.insert("max".to_owned(), max);
     let lags: Vec<f64> = sorted(observations.iter().map(|o| o.lag().0 as f64));
-    let all: Vec<f64> = sorted(observations.iter().map(|o| o.latency().0 as f64));
+    let all: Vec<f64> = sorted(answered.iter().map(|o| o.latency().0 as f64));
     Summary {
         latency_ms,
         throughput: throughput(&answered, window),
         answered: answered.len(),
-        errors: observations.len() - answered.len(),
+        errors: observations.iter().filter(|o| o.outcome == Outcome::Error).count(),
         batches: by_batch.len(),
         effective_batches,
-        trend: stats::trend(&by_batch, CONFIDENCE),
+        trend: stats::trend(&service_by_batch(&answered), CONFIDENCE),
         lag: nanos_at(&lags, 0.99),
         latency_at_lag: nanos_at(&all, 0.99),
+        serving,
     }
 }
 
@@ -121,6 +133,31 @@ fn slowest_by_batch(answered: &[&Observation]) -> Vec<f64> {
         last = Some(observation.batch);
     }
     batches
+}
+
+/// Each batch's time in the session, in order of completion, as a multiple of what batches of its size
+/// take: how full batches are is the queue's doing, not the session's.
+fn service_by_batch(answered: &[&Observation]) -> Vec<f64> {
+    let mut batches: Vec<(u32, usize, f64)> = Vec::new();
+    for observation in answered {
+        match batches.last_mut() {
+            Some((batch, size, _)) if *batch == observation.batch => *size += 1,
+            _ => batches.push((observation.batch, 1, observation.service().as_millis_f64())),
+        }
+    }
+    let mut by_size: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for (_, size, service) in &batches {
+        by_size.entry(*size).or_default().push(*service);
+    }
+    let typical: BTreeMap<usize, f64> = by_size
+        .into_iter()
+        .filter_map(|(size, services)| Some((size, stats::median(&services)?)))
+        .collect();
+    let relative = |(_, size, service): &(u32, usize, f64)| {
+        let typical = typical.get(size).filter(|t| **t > 0.0)?;
+        Some(service / typical)
+    };
+    batches.iter().filter_map(relative).collect()
 }
 
 fn throughput(answered: &[&Observation], window: Window) -> Option<Throughput> {
@@ -196,6 +233,44 @@ mod tests {
         observations[7].outcome = Outcome::Error;
         let summary = summarise(&observations, window);
         assert_eq!((summary.answered, summary.errors), (99, 1));
+    }
+
+    #[test]
+    fn fuller_batches_are_no_drift() {
+        // Two of one size, then two of another, again and again, with ever more of the larger.
+        let mut observations = Vec::new();
+        for batch in 0..200_u32 {
+            let size: u64 = if batch < 100 { 1 } else { 4 };
+            let service = size * 1_000_000 + u64::from(batch % 7) * 1000;
+            for _ in 0..size {
+                observations.push(Observation {
+                    scheduled: Nanos(0),
+                    sent: Nanos(0),
+                    start: Nanos(0),
+                    done: Nanos(service),
+                    batch,
+                    session: 0,
+                    sample: 0,
+                    outcome: Outcome::Ok,
+                });
+            }
+        }
+        let window = Window { start: Nanos(0), end: Nanos::from_secs(1) };
+        let trend = summarise(&observations, window).trend.unwrap();
+        assert!(trend.change.abs() < 0.01, "{trend:?}");
+    }
+
+    #[test]
+    fn what_was_never_run_took_for_ever() {
+        let (mut observations, window) = served(100, 1, 1_000_000);
+        for observation in &mut observations[..20] {
+            observation.outcome = Outcome::Rejected;
+        }
+        let summary = summarise(&observations, window);
+        assert_eq!(summary.latency_ms["p50"].unwrap().value, 1.0);
+        assert_eq!(summary.latency_ms["p90"], None, "a fifth was never answered");
+        assert_eq!(summary.latency_ms["max"].unwrap().value, 1.0);
+        assert_eq!((summary.answered, summary.errors, summary.serving.rejected), (80, 0, 20));
     }
 
     #[test]

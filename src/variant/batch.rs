@@ -15,7 +15,8 @@ pub struct Padding {
 
 impl Tensors {
     /// Makes `self` the samples one above the other, rows of two axes padded at their end to the
-    /// longest of the batch with `padding`'s value by input (0 where it has none).
+    /// longest of the batch with `padding`'s value by input (0 where it has none), and on to the next of
+    /// `buckets`, in order, where there are any: fewer lengths mean fewer shapes.
     ///
     /// `None` when the samples' names or types differ, or other axes than the second do, or an
     /// element type cannot be padded.
@@ -23,6 +24,7 @@ impl Tensors {
         &mut self,
         samples: &(impl Iterator<Item = &'a Tensors> + Clone),
         padding: &BTreeMap<String, i64>,
+        buckets: &[usize],
     ) -> Option<Padding> {
         let first = samples.clone().next()?;
         let mut total = Padding::default();
@@ -38,6 +40,9 @@ impl Tensors {
             }
             batch.clear_rows(like);
             let longest = rows.iter().filter_map(|row| row.shape().get(1)).max().copied();
+            let bucket =
+                |longest: usize| buckets.iter().copied().find(|b| *b >= longest).unwrap_or(longest);
+            let longest = longest.map(bucket);
             let value = padding.get(name).copied().unwrap_or(0);
             for row in rows {
                 if let ([1, length], Some(longest)) = (row.shape(), longest) {
@@ -102,15 +107,21 @@ mod tests {
         let (a, b, c) = (sample(&[5]), sample(&[6, 7, 8]), sample(&[9, 9]));
         let padding = BTreeMap::from([("ids".to_owned(), 1)]);
         let mut batch = Tensors::default();
-        let padded = batch.assemble_padded(&[&a, &b].into_iter(), &padding).unwrap();
+        let padded = batch.assemble_padded(&[&a, &b].into_iter(), &padding, &[]).unwrap();
         let ids = batch.get("ids").unwrap();
         assert_eq!(ids.shape(), [2, 3]);
         assert_eq!(ids.data(), &TensorData::I64(vec![5, 1, 1, 6, 7, 8]));
         assert_eq!(padded, Padding { values: 6, padded: 2 });
         // The next batch is as long as its own longest sample, and nothing is left of the last one.
-        let padded = batch.assemble_padded(&[&c, &a].into_iter(), &padding).unwrap();
+        let padded = batch.assemble_padded(&[&c, &a].into_iter(), &padding, &[]).unwrap();
         assert_eq!(batch.get("ids").unwrap().data(), &TensorData::I64(vec![9, 9, 5, 1]));
         assert_eq!(padded, Padding { values: 4, padded: 1 });
+        let padded = batch.assemble_padded(&[&a].into_iter(), &padding, &[2, 4]).unwrap();
+        assert_eq!(batch.get("ids").unwrap().data(), &TensorData::I64(vec![5, 1]));
+        assert_eq!(padded, Padding { values: 2, padded: 1 });
+        // What is longer than the last one is as long as it is.
+        batch.assemble_padded(&[&b].into_iter(), &padding, &[2]).unwrap();
+        assert_eq!(batch.get("ids").unwrap().shape(), [1, 3]);
     }
 
     #[test]
@@ -121,7 +132,7 @@ mod tests {
         )]);
         let samples = [&sample(&[1]), &other];
         assert_eq!(
-            Tensors::default().assemble_padded(&samples.into_iter(), &BTreeMap::new()),
+            Tensors::default().assemble_padded(&samples.into_iter(), &BTreeMap::new(), &[]),
             None
         );
     }

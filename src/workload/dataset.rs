@@ -176,7 +176,7 @@ impl Dataset {
         if self.is_ragged {
             let lengths = self.samples.iter().map(|s| *s.0[0].1.shape().get(1).unwrap_or(&0));
             about.lengths = Some(lengths.collect());
-            let padded = all.assemble_padded(&self.samples.iter(), &self.about.padding);
+            let padded = all.assemble_padded(&self.samples.iter(), &self.about.padding, &[]);
             if padded.is_none() {
                 return Err(Error::input("data set", "samples differ in more than their length")
                     .remedy("give all samples the same inputs, of the same types"));

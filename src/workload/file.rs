@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration::CalibrationSpec;
 use super::data_spec::DataSpec;
+use super::load_spec::LoadSpec;
 use crate::artifact::Source;
 use crate::error::{Error, Result};
-use crate::load::{Batching, Scenario};
 use crate::quality::Metric;
 use crate::variant::{BackendId, Engine, Optimization, Recipe};
 
@@ -121,37 +121,6 @@ pub struct BackendSpec {
     /// Whether idle threads of the engine spin before they sleep.
     #[serde(default = "yes")]
     pub spinning: bool,
-}
-
-/// `[load]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LoadSpec {
-    /// `"single"` or `{ closed = { concurrency = 4 } }`.
-    #[serde(default = "default_scenarios")]
-    pub scenarios: Vec<Scenario>,
-    /// e.g. `{ fixed = 8 }`.
-    #[serde(default = "default_batching")]
-    pub batching: Vec<Batching>,
-    /// Sessions that serve at once.
-    #[serde(default = "default_sessions")]
-    pub sessions: Vec<u16>,
-    /// Length of each case's window in seconds.
-    #[serde(default = "default_duration")]
-    pub duration_s: f64,
-    /// Warm-up under the same load before it, in seconds.
-    #[serde(default = "default_warmup")]
-    pub warmup_s: f64,
-    /// Processes that a case may take: one that a disturbance made INVALID is measured again in a
-    /// fresh one, and every attempt is kept.
-    #[serde(default = "default_attempts")]
-    pub attempts: u32,
-    /// Seed of the order in which samples are issued.
-    #[serde(default = "default_seed")]
-    pub seed: u64,
-    /// A worker that is silent for this long beyond what it was asked for is stopped, in seconds.
-    #[serde(default = "default_timeout")]
-    pub timeout_s: f64,
 }
 
 /// `[quality]`
@@ -342,37 +311,15 @@ impl Workload {
             let names: Vec<&str> = names.iter().map(|n| n.as_str()).collect();
             return wrong("baseline", format!("`{baseline}` is none of {}", names.join(", ")));
         }
-        let load = &self.load;
-        if load.attempts == 0 {
-            return wrong("load.attempts", "must be at least 1".to_owned());
-        }
-        let most = 1 << 16;
-        if load.batching.iter().any(|b| b.size() > most)
-            || load.scenarios.iter().any(|s| s.outstanding(Batching::Fixed(1)) > most)
-            || load.sessions.iter().any(|s| *s > 256)
-        {
-            let message = "takes batches and clients up to 65536 and sessions up to 256";
-            return wrong("load", message.to_owned());
+        if let Err((key, message)) = self.load.check() {
+            return wrong(key, message);
         }
         let empty = [
-            ("load.scenarios", load.scenarios.is_empty()),
-            ("load.batching", load.batching.is_empty()),
-            ("load.sessions", load.sessions.is_empty() || load.sessions.contains(&0)),
             ("backends.ids", self.backends.ids.is_empty()),
             ("backends.threads", self.backends.threads.is_empty()),
         ];
         if let Some((key, _)) = empty.iter().find(|(_, is_wrong)| *is_wrong) {
-            return wrong(key, "must name at least one, and none may be 0".to_owned());
-        }
-        let seconds = [
-            ("load.duration_s", load.duration_s, 0.01),
-            ("load.warmup_s", load.warmup_s, 0.0),
-            ("load.timeout_s", load.timeout_s, 0.1),
-        ];
-        for (key, value, least) in seconds {
-            if !(value >= least && value <= 86_400.0) {
-                return wrong(key, format!("is {value}; give seconds from {least} to 86400"));
-            }
+            return wrong(key, "must name at least one".to_owned());
         }
         self.quality.as_ref().map_or(Ok(()), |quality| match quality.check() {
             Err((key, message)) => wrong(key, message),
@@ -387,35 +334,14 @@ fn default_variant() -> String {
 fn yes() -> bool {
     true
 }
-fn default_seed() -> u64 {
-    42
-}
 fn default_backends() -> Vec<BackendId> {
     vec![BackendId { engine: Engine::Ort, device: "cpu".to_owned() }]
 }
-fn default_threads() -> Vec<Threads> {
-    vec![Threads::Auto]
-}
-fn default_scenarios() -> Vec<Scenario> {
-    vec![Scenario::Single, Scenario::Closed { concurrency: 4 }]
-}
-fn default_batching() -> Vec<Batching> {
-    vec![Batching::Fixed(1)]
-}
-fn default_sessions() -> Vec<u16> {
-    vec![1]
-}
-fn default_duration() -> f64 {
-    5.0
-}
-fn default_warmup() -> f64 {
-    0.5
-}
-fn default_attempts() -> u32 {
-    3
-}
 fn default_timeout() -> f64 {
     120.0
+}
+fn default_threads() -> Vec<Threads> {
+    vec![Threads::Auto]
 }
 
 impl Default for BackendSpec {
@@ -425,21 +351,6 @@ impl Default for BackendSpec {
             threads: default_threads(),
             optimization: Optimization::default(),
             spinning: true,
-        }
-    }
-}
-
-impl Default for LoadSpec {
-    fn default() -> Self {
-        Self {
-            scenarios: default_scenarios(),
-            batching: default_batching(),
-            sessions: default_sessions(),
-            duration_s: default_duration(),
-            warmup_s: default_warmup(),
-            attempts: default_attempts(),
-            seed: default_seed(),
-            timeout_s: default_timeout(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod encode;
 mod file;
 mod files_data;
 mod generate;
+mod load_spec;
 mod model;
 mod npz;
 mod plan;
@@ -29,10 +30,9 @@ pub use data_spec::{
     TokenizerSpec,
 };
 pub use dataset::{About, Dataset};
-pub use file::{
-    BackendSpec, LoadSpec, ModelSpec, QualitySpec, ScorerSpec, Threads, VariantSpec, Workload,
-};
+pub use file::{BackendSpec, ModelSpec, QualitySpec, ScorerSpec, Threads, VariantSpec, Workload};
 pub use generate::one_batch;
+pub use load_spec::{LoadSpec, Slo, SloPercentile};
 pub use model::{ModelFile, fetch_model};
 pub use npz::{npy, read_arrays};
 pub use plan::{Case, Excluded, Plan};

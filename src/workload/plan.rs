@@ -7,7 +7,8 @@ use super::resolve::Resolved;
 use crate::artifact::sha256_bytes;
 use crate::error::{Error, Result};
 use crate::graph::Dim;
-use crate::load::{Batching, Scenario};
+use crate::load::{self, Arrivals, Batching, Open, Scenario};
+use crate::units::Nanos;
 use crate::variant::{BackendId, Engine, Variant};
 
 /// variant × backend × batching × threads × scenario: one thing measured.
@@ -65,7 +66,7 @@ impl Plan {
                 for &threads in &workload.backends.threads {
                     for &sessions in &workload.load.sessions {
                         for &batching in &workload.load.batching {
-                            for &scenario in &workload.load.scenarios {
+                            for scenario in &workload.load.scenarios {
                                 let case = Case {
                                     id: String::new(),
                                     variant: index,
@@ -73,7 +74,7 @@ impl Plan {
                                     batching,
                                     sessions,
                                     threads,
-                                    scenario,
+                                    scenario: scenario.clone(),
                                 };
                                 plan.add(case, variant, resolved, fixed_batch)?;
                             }
@@ -101,15 +102,16 @@ impl Plan {
         let batch = case.batching.size() as usize;
         let impossible = case.scenario.impossible_with(case.batching).or_else(|| {
             if let Some(fixed) = fixed_batch
-                && fixed != batch
+                && (fixed != batch || fixed != case.batching.least() as usize)
             {
                 return Some(format!("the model takes batches of exactly {fixed}"));
             }
             if case.backend.engine == Engine::Mock && case.sessions > 1 {
                 return Some("the mock's virtual clock serves one session".to_owned());
             }
-            let outstanding = case.scenario.outstanding(case.batching) as usize;
-            (usize::from(case.sessions) > 1 && outstanding < batch * usize::from(case.sessions))
+            let least = case.batching.least() as usize;
+            let outstanding = case.scenario.outstanding(case.batching)? as usize;
+            (usize::from(case.sessions) > 1 && outstanding < least * usize::from(case.sessions))
                 .then(|| {
                     format!(
                         "{outstanding} outstanding requests never occupy {} sessions",
@@ -159,6 +161,18 @@ impl Case {
         )
     }
 
+    /// Hash of the trace that requests follow, which is read through once: what is wrong with it is said
+    /// before anything is measured.
+    fn trace_sha256(&self, resolved: &Resolved) -> Result<Option<String>> {
+        let scenario = resolved.located(&self.scenario);
+        let Scenario::Open(open @ Open { arrivals: Arrivals::Trace { file }, .. }) = &scenario
+        else {
+            return Ok(None);
+        };
+        load::schedule(open, Nanos::from_secs(86_400), 0)?;
+        crate::artifact::sha256_file(file).map(Some)
+    }
+
     /// The first 12 hex digits of a SHA-256 over all that is requested.
     fn hash(&self, variant: &Variant, resolved: &Resolved) -> Result<String> {
         #[derive(Serialize)]
@@ -172,7 +186,13 @@ impl Case {
             batching: Batching,
             sessions: u16,
             threads: Threads,
-            scenario: Scenario,
+            scenario: &'a Scenario,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            trace_sha256: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            queue: Option<usize>,
+            #[serde(skip_serializing_if = "<[usize]>::is_empty")]
+            buckets: &'a [usize],
             optimization: crate::variant::Optimization,
             spinning: bool,
         }
@@ -186,7 +206,14 @@ impl Case {
             batching: self.batching,
             sessions: self.sessions,
             threads: self.threads,
-            scenario: self.scenario,
+            scenario: &self.scenario,
+            trace_sha256: self.trace_sha256(resolved)?,
+            queue: resolved
+                .workload
+                .load
+                .queue
+                .filter(|_| matches!(self.scenario, Scenario::Open(_))),
+            buckets: &resolved.workload.load.buckets,
             optimization: resolved.workload.backends.optimization,
             spinning: resolved.workload.backends.spinning,
         };

@@ -9,6 +9,7 @@ use super::table::Split;
 use crate::artifact::{Artifact, Cache, Source, sha256_bytes, sha256_file};
 use crate::error::{Error, Result};
 use crate::graph::{Dim, Outline, ValueSpec};
+use crate::load::{Arrivals, Open, Scenario};
 use crate::quality::{Head, Metric, Truth};
 use crate::units::Bytes;
 use crate::variant::{Card, Lineage, Recipe, Variant};
@@ -39,6 +40,15 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// A scenario with its trace where it really lies.
+    pub fn located(&self, scenario: &Scenario) -> Scenario {
+        let mut scenario = scenario.clone();
+        if let Scenario::Open(Open { arrivals: Arrivals::Trace { file }, .. }) = &mut scenario {
+            *file = self.base.join(&*file);
+        }
+        scenario
+    }
+
     /// Name of the variant that others are compared with.
     pub fn baseline(&self) -> &str {
         self.workload.baseline.as_ref().unwrap_or(&self.workload.model.variant)

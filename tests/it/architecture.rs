@@ -10,6 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hardware", &[]),
     ("load", &[]),
     ("stats", &[]),
+    ("simulate", &["load"]),
     ("units", &[]),
     ("variant", &[]),
     ("quality", &["stats"]),
