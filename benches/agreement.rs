@@ -60,14 +60,16 @@ fn compare(pairs: u32, rounds: u32, python: Option<String>) -> Result<()> {
     let own = WorkerCommand {
         program: PathBuf::from(env!("CARGO_BIN_EXE_infermark")),
         args: vec!["worker".into()],
+        cpus: None,
     };
     let itself = std::env::current_exe().expect("a running program has a path");
-    let bare = WorkerCommand { program: itself, args: vec!["bare-loop".into()] };
+    let bare = WorkerCommand { program: itself, args: vec!["bare-loop".into()], cpus: None };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/bare_loop.py");
     let mut partners =
         vec![("infermark itself (A/A)", own.clone()), ("a bare loop in Rust (`ort`)", bare)];
     if let Some(python) = python {
-        let command = WorkerCommand { program: python.into(), args: vec![script.into()] };
+        let command =
+            WorkerCommand { program: python.into(), args: vec![script.into()], cpus: None };
         partners.push(("a bare loop in Python (`onnxruntime`)", command));
     }
     let host = hardware::detect();

@@ -171,6 +171,7 @@ fn against_itself(runs: u32) -> Result<()> {
             program: WorkerCommand {
                 program: PathBuf::from(env!("CARGO_BIN_EXE_infermark")),
                 args: vec!["worker".into()],
+                cpus: None,
             },
             spec: PrepareSpec {
                 variant: resolved.variants[0].clone(),

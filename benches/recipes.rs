@@ -114,7 +114,7 @@ impl Bench {
         let calibration = workload::calibration(&resolved, &settings.cache)?;
         let library = find_library(settings.ort_dylib.as_deref(), None, &settings.cache)?;
         let program = PathBuf::from(env!("CARGO_BIN_EXE_infermark"));
-        let own = WorkerCommand { program, args: vec!["worker".into()] };
+        let own = WorkerCommand { program, args: vec!["worker".into()], cpus: None };
         let setting = Setting { resolved, aside, library, own };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let names: Vec<&str> = recipes.split_whitespace().collect();

@@ -6,10 +6,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::interrupt;
 use super::output::{self, Format};
+use crate::artifact::find_library;
 use crate::error::{Error, Result};
 use crate::hardware::{self, Gpus, Profile, Registers, Rewarded, Root};
-use crate::measure::{Ended, run_limited, timestamp};
+use crate::measure::{Ended, Probe, Probed, WorkerCommand, run_limited, timestamp};
+use crate::settings::Settings;
 use crate::units::{Bytes, Nanos};
 
 /// Drivers that take longer than this to be looked at are hanging.
@@ -22,6 +25,10 @@ pub(super) struct Args {
     /// Ask the cloud's metadata service which instance this is (at most one second)
     #[arg(long)]
     cloud: bool,
+    /// Measure memory bandwidth, products of matrices, clock and the harness's own cost (about a minute, on a
+    /// machine that does nothing else); part of the profile as *measured*
+    #[arg(long, conflicts_with_all = ["profiles", "profile"])]
+    probe: bool,
     /// Write the profile to hardware-profiles/NAME.toml, each fact with its provenance
     #[arg(long, value_name = "NAME")]
     save: Option<String>,
@@ -39,7 +46,7 @@ pub(super) struct Args {
     format: Format,
 }
 
-pub(super) fn execute(args: &Args) -> Result<()> {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
     if args.profiles || args.profile.is_some() {
         return super::profiles::print(args.profile.as_deref(), args.format);
     }
@@ -51,7 +58,10 @@ pub(super) fn execute(args: &Args) -> Result<()> {
         output::say("no cloud's metadata service answered within a second; going by the firmware");
     }
     let registers = Registers::live();
-    let profile = Profile::of(&Root::live(), registers.as_ref(), asked, gpus());
+    let mut profile = Profile::of(&Root::live(), registers.as_ref(), asked, gpus());
+    if args.probe {
+        probe(&mut profile, settings)?;
+    }
     if let Some(name) = &args.save {
         save(&profile, name, args.force)?;
     }
@@ -62,6 +72,24 @@ pub(super) fn execute(args: &Args) -> Result<()> {
         Format::Md => markdown(&profile),
     };
     output::figures(&text)
+}
+
+/// Adds what the machine can do, measured now.
+fn probe(profile: &mut Profile, settings: &Settings) -> Result<()> {
+    let library = find_library(settings.ort_dylib.as_deref(), None, &settings.cache)?;
+    let probe = Probe {
+        program: WorkerCommand::own()?,
+        library: &library,
+        cpus: hardware::detect().effective_cpus.count,
+        cache: profile.last_level_cache(),
+        interrupted: interrupt::flag()?,
+    };
+    for Probed { key, value, source } in
+        probe.run(&mut |what| output::say(&format!("probing: {what}")))?
+    {
+        profile.add_measured(key, value, source);
+    }
+    Ok(())
 }
 
 /// Looks at the GPUs in a process of its own: a driver that crashes or hangs takes only that along.
@@ -160,6 +188,9 @@ fn words(key: &str, value: &Value) -> Vec<String> {
                 )
             })
             .collect(),
+        (_, Value::Object(figures)) => {
+            vec![figures.iter().map(|(of, v)| format!("{of}: {v}")).collect::<Vec<_>>().join(", ")]
+        }
         (_, Value::Array(list)) => vec![list.iter().map(text).collect::<Vec<_>>().join(" ")],
         (_, Value::Bool(yes)) => vec![if *yes { "yes" } else { "no" }.to_owned()],
         _ => vec![text(value)],
@@ -206,7 +237,7 @@ fn verdict(rewarded: Rewarded) -> &'static str {
 fn rows(profile: &Profile) -> Vec<[String; 4]> {
     let facts = profile.facts.iter().map(|fact| {
         let value = words(fact.key, &fact.shown()).join("; ");
-        [fact.key.to_owned(), value, fact.provenance.to_owned(), fact.source.to_owned()]
+        [fact.key.to_owned(), value, fact.provenance.to_owned(), fact.source.to_string()]
     });
     let advice = profile.advice.iter().map(|a| {
         let value = format!("{}: {}", verdict(a.rewarded), a.reason);

@@ -145,7 +145,7 @@ fn dispatch(cli: Cli) -> Result<Ended> {
         Some(Command::Variants { command }) => variants::execute(&command, &settings()).map(fine),
         Some(Command::Verify(args)) => verify::execute(&args, &settings()),
         Some(Command::FitHead(args)) => fit_head::execute(&args, &settings()).map(fine),
-        Some(Command::Hardware(args)) => hardware::execute(&args).map(fine),
+        Some(Command::Hardware(args)) => hardware::execute(&args, &settings()).map(fine),
         Some(Command::Doctor(args)) => doctor::execute(&args, &settings())
             .map(|well| if well { Ended::Fine } else { Ended::Failed }),
         Some(Command::Cache { command }) => cache::execute(&command, &settings()).map(fine),

@@ -167,6 +167,13 @@ fn measure(
             None => output::say("  no cloud's metadata service answered; going by the firmware"),
         }
     }
+    if let Some(deployment) = resolved.workload.deployment {
+        host = host.within(deployment.cpus);
+        output::say(&format!(
+            "  threads: for {} ({})",
+            host.effective_cpus.count, host.effective_cpus.reason
+        ));
+    }
     let needs_ort = plan.cases.iter().any(|case| case.backend.engine == Engine::Ort);
     let library = if needs_ort {
         let library = find_library(
@@ -214,7 +221,10 @@ fn measure(
         plan,
         host: &host,
         library: library.as_ref(),
-        worker: WorkerCommand::own()?,
+        worker: WorkerCommand {
+            cpus: resolved.workload.deployment.map(|d| d.cpus),
+            ..WorkerCommand::own()?
+        },
         run_dir: &run_dir,
         budget,
         interrupted,

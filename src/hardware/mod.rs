@@ -1,32 +1,40 @@
 //! What this machine is and how much of it a process may use.
 
 mod advice;
+mod bandwidth;
 mod built_in;
 mod cloud;
 mod container;
 mod cpu;
+mod energy;
 mod gpu;
 mod isa;
 mod metadata;
 mod microarchitecture;
 mod pressure;
 mod profile;
+mod quota;
 mod registers;
 mod root;
+mod sampler;
 mod topology;
 
 pub use advice::{Advice, Rewarded};
+pub use bandwidth::{Kernel, array_bytes, bandwidth, noise, sleep_lateness, timer};
 pub use built_in::PROFILES;
 pub use cloud::Cloud;
 pub use container::{EffectiveCpus, Limits, effective_cpus};
 pub use cpu::{CpuFacts, UNKNOWN, cpu_facts};
+pub use energy::{EnergyMeter, estimated_watts};
 pub use gpu::{Adapter, Gpus, Nvidia, gpus};
 pub use metadata::{SERVICE, ask};
 pub use microarchitecture::distance;
 pub use pressure::{Pressure, ProcessUse, process_use};
 pub use profile::{Fact, Profile};
+pub use quota::Quota;
 pub use registers::Registers;
 pub use root::Root;
+pub use sampler::{Sampler, Samples};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -60,6 +68,26 @@ pub fn detect() -> Host {
         effective_cpus,
         cloud: cloud::from_dmi(&root),
         threads_per_core: topology::topology(&root).threads_per_core,
+    }
+}
+
+impl Host {
+    /// This machine as a process sees it that gets `cpus` CPUs' worth of time.
+    #[must_use]
+    pub fn within(mut self, cpus: f64) -> Self {
+        let limits = Limits {
+            host: self.effective_cpus.count,
+            affinity: None,
+            cpuset: None,
+            quota: Some(cpus),
+        };
+        let count = limits.effective().count;
+        let reason =
+            format!("[deployment] gives {cpus:.2} CPUs, of {}", self.effective_cpus.reason);
+        self.effective_cpus = EffectiveCpus { count, reason };
+        self.hardware_class =
+            format!("{}-quota-{cpus}", hardware_class(&self.cpu, self.effective_cpus.count));
+        self
     }
 }
 

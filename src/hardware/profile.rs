@@ -17,10 +17,11 @@ pub struct Fact {
     pub key: &'static str,
     /// Its value; `None` is unknown.
     pub value: Option<Value>,
-    /// `detected`: read from this machine. `derived`: looked up from what was detected. `unknown`.
+    /// `detected`: read from this machine. `derived`: looked up from what was detected. `measured`: by
+    /// `--probe`. `unknown`.
     pub provenance: &'static str,
-    /// What was read.
-    pub source: &'static str,
+    /// What was read, or how it was measured.
+    pub source: std::borrow::Cow<'static, str>,
 }
 
 /// All facts about a machine, and the advice that follows from them.
@@ -56,10 +57,10 @@ impl Profile {
         let text = |text: Option<String>| text.map(|t| json!(t));
         let number = |n: Option<usize>| n.map(|n| json!(n));
         let mut facts = Vec::new();
-        let mut add = |key, value: Option<Value>, provenance, source| {
+        let mut add = |key, value: Option<Value>, provenance, source: &'static str| {
             // What is not known was not detected either.
             let provenance = if value.is_none() { UNKNOWN } else { provenance };
-            facts.push(Fact { key, value, provenance, source });
+            facts.push(Fact { key, value, provenance, source: source.into() });
         };
         let (files, cpuinfo) = ("/sys/devices/system", "/proc/cpuinfo");
         let l3 = built.caches.iter().filter(|c| c.kind != "Instruction").max_by_key(|c| c.level);
@@ -136,6 +137,18 @@ impl Profile {
         add("gpus", Some(json!(gpus.adapters)), "detected", "wgpu");
         add("nvidia", Some(json!(gpus.nvidia)), "detected", "NVML");
         Self { facts, notes: gpus.notes, advice }
+    }
+
+    /// Adds what was measured; `None` is what cannot be.
+    pub fn add_measured(&mut self, key: &'static str, value: Option<Value>, source: String) {
+        let provenance = if value.is_none() { UNKNOWN } else { "measured" };
+        self.facts.push(Fact { key, value, provenance, source: source.into() });
+    }
+
+    /// Bytes of the largest cache, as far as the machine says.
+    pub fn last_level_cache(&self) -> Option<u64> {
+        let caches = self.facts.iter().find(|fact| fact.key == "cpu.caches")?.value.as_ref()?;
+        caches.as_array()?.iter().filter_map(|cache| cache["size_bytes"].as_u64()).max()
     }
 
     /// The machine contract's JSON: facts nested by their keys, `unknown` where nothing is known.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::host::{Worker, WorkerCommand};
 use super::judge;
 use super::protocol::{Command, Event, Loaded, PrepareSpec};
+use super::telemetry;
 use super::validity::{self, Evidence};
 use super::work;
 use crate::artifact::Library;
@@ -14,7 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hardware::{Host, process_use};
 use crate::load::{Observation, Scenario, Window};
 use crate::quality::{Outputs, QualityFigure};
-use crate::store::{self, LoadRecord, ObservationsFile, ProviderShare, Summary, Telemetry};
+use crate::store::{
+    self, EnergyRecord, LoadRecord, ObservationsFile, ProviderShare, Summary, Telemetry,
+};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Case, Resolved};
 
@@ -46,6 +49,7 @@ pub(super) struct Measured {
     pub(super) reasons: Vec<String>,
     pub(super) load: LoadRecord,
     pub(super) telemetry: Telemetry,
+    pub(super) energy: Option<EnergyRecord>,
     pub(super) peak_rss: Option<Bytes>,
     pub(super) observations: Vec<Observation>,
     /// The output of every sample, where it was asked for.
@@ -140,9 +144,11 @@ impl Bench<'_> {
         if let Some(error) = late_failure.as_ref().filter(|e| e.kind() == ErrorKind::Interrupted) {
             return Err(error.clone());
         }
-        let telemetry = telemetry(&loaded, parent_ticks);
+        let telemetry = telemetry::telemetry(&loaded, parent_ticks);
+        let is_deployed = workload.deployment.is_some();
         Ok(Measured {
-            reasons: reasons(case, &summary, &loaded, telemetry),
+            reasons: reasons(case, &summary, &loaded, telemetry, is_deployed),
+            energy: telemetry::energy(&loaded, &summary, self.host),
             load: self.load_record(case, &summary, &loaded, warmup_batches, &observations),
             facts,
             first,
@@ -298,33 +304,13 @@ pub(super) fn seconds(s: f64) -> Nanos {
     Nanos::from(std::time::Duration::from_secs_f64(s))
 }
 
-/// Ticks of `/proc` are 10 ms on every Linux that user space can see (`USER_HZ`, time(7)).
-const TICKS_PER_SECOND: f64 = 100.0;
-/// Fewer ticks than this cannot resolve a share of 5 %.
-const LEAST_TICKS: u64 = 40;
-
-fn telemetry(loaded: &Loaded, parent_ticks: u64) -> Telemetry {
-    let machine = loaded.total_ticks;
-    let share = |ticks: u64| (machine >= LEAST_TICKS).then(|| ticks as f64 / machine as f64);
-    let counted = loaded.counted;
-    let per_second = |ticks: u64| {
-        (counted > Nanos::from_millis(200))
-            .then(|| ticks as f64 / TICKS_PER_SECOND / counted.as_secs_f64())
-    };
-    let own = loaded.worker_ticks + parent_ticks;
-    Telemetry {
-        worker_cpus: per_second(loaded.worker_ticks),
-        parent_cpus: per_second(parent_ticks),
-        foreign_share: share(loaded.busy_ticks.saturating_sub(own)),
-        steal_share: share(loaded.steal_ticks),
-        throttled_share: loaded
-            .throttled_ns
-            .filter(|_| counted.0 > 0)
-            .map(|ns| ns as f64 / counted.0 as f64),
-    }
-}
-
-fn reasons(case: &Case, summary: &Summary, loaded: &Loaded, telemetry: Telemetry) -> Vec<String> {
+fn reasons(
+    case: &Case,
+    summary: &Summary,
+    loaded: &Loaded,
+    telemetry: Telemetry,
+    is_deployed: bool,
+) -> Vec<String> {
     // What is answered a second of an open load is what came.
     let is_open = matches!(case.scenario, Scenario::Open(_));
     let mut reasons = validity::judge(&Evidence {
@@ -341,7 +327,12 @@ fn reasons(case: &Case, summary: &Summary, loaded: &Loaded, telemetry: Telemetry
         backlog_growth: summary.serving.backlog_growth,
         late_arrivals: summary.serving.late_arrivals,
         trend: summary.trend,
-        throttled_share: telemetry.throttled_share,
+        // A quota that was asked for is what is measured.
+        throttled_share: telemetry.throttled_share.filter(|_| !is_deployed),
+        rss_trend: telemetry::rss_trend(loaded),
+        rss: telemetry.rss_bytes.unwrap_or_default(),
+        // The log doubles when it is full.
+        log: Bytes(2 * (summary.answered * size_of::<Observation>()) as u64),
         steal_share: telemetry.steal_share,
         foreign_share: telemetry.foreign_share,
         outputs_checked: loaded.outputs_checked,

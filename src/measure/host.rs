@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::protocol::{Command, Event, from_rows};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hardware::Quota;
 use crate::load::Observation;
 use crate::units::{Clock, Nanos, RealClock};
 
@@ -29,6 +30,8 @@ pub struct WorkerCommand {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
+    /// CPUs' worth of time that it gets; all there is when `None`.
+    pub cpus: Option<f64>,
 }
 
 impl WorkerCommand {
@@ -36,7 +39,7 @@ impl WorkerCommand {
     pub fn own() -> Result<Self> {
         let program = std::env::current_exe()
             .map_err(|e| Error::internal("worker", format!("cannot find our own program: {e}")))?;
-        Ok(Self { program, args: vec!["worker".into()] })
+        Ok(Self { program, args: vec!["worker".into()], cpus: None })
     }
 }
 
@@ -49,6 +52,8 @@ pub struct Worker {
     last_words: Arc<Mutex<VecDeque<String>>>,
     clock: RealClock,
     interrupted: Arc<AtomicBool>,
+    /// Removed after the process: fields are dropped in order, and `drop` has ended it.
+    _quota: Option<Quota>,
 }
 
 impl Worker {
@@ -59,6 +64,7 @@ impl Worker {
         name: &str,
         interrupted: Arc<AtomicBool>,
     ) -> Result<Self> {
+        let quota = command.cpus.map(Quota::new).transpose()?;
         let mut child = std::process::Command::new(&command.program)
             .args(&command.args)
             .stdin(Stdio::piped())
@@ -74,6 +80,10 @@ impl Worker {
                 Error::environment(command.program.display(), format!("cannot be started: {e}"))
                     .remedy("check that the program is there and may be executed")
             })?;
+        // Before it is asked for anything: its threads are made later, inside.
+        if let Some(quota) = &quota {
+            quota.hold(child.id())?;
+        }
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(Error::internal("worker", "was started without pipes"));
@@ -105,6 +115,7 @@ impl Worker {
             last_words,
             clock: RealClock::start(),
             interrupted,
+            _quota: quota,
         })
     }
 

@@ -9,6 +9,7 @@ mod limited;
 mod maker;
 mod pairs;
 mod pass;
+mod probe;
 mod protocol;
 mod rounds;
 mod run;
@@ -16,6 +17,7 @@ mod runner;
 mod samples;
 mod shapes;
 mod target;
+mod telemetry;
 mod validity;
 mod work;
 mod worker;
@@ -25,6 +27,7 @@ pub use judge::{outputs_of_model, outputs_of_variant};
 pub use limited::{Ended, run_limited};
 pub use maker::{Made, Maker};
 pub use pairs::{PairBursts, PairPlan, Side, alone, compare};
+pub use probe::{Probe, Probed};
 pub use protocol::{
     Burst, Command, Event, Loaded, PrepareSpec, RunSpec, WINDOW_ROWS, from_rows, to_rows,
 };

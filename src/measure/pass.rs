@@ -276,7 +276,10 @@ impl<'a> Pass<'a> {
                 peak_rss: measured.and_then(|m| m.peak_rss),
             },
             size_bytes: Bytes(variant.size.0),
-            energy_j_per_inference: None,
+            energy_j_per_inference: measured
+                .and_then(|m| m.energy.as_ref())
+                .map(|energy| energy.joules_per_inference),
+            energy: measured.and_then(|m| m.energy.clone()),
             work: measured.and_then(|m| m.work.clone().or_else(|| self.work_of(case))),
             node_share: provider_shares(&ops),
             ops,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{Coverage, OpRow, PrepareOptions, PreparedFacts};
 use crate::error::Error;
+use crate::hardware::Samples;
 use crate::load::{Batching, Observation, Outcome, Scenario};
 use crate::units::Nanos;
 use crate::variant::{BackendId, Variant};
@@ -217,6 +218,9 @@ pub struct Loaded {
     pub steal_ticks: u64,
     /// Time held back by a CPU quota.
     pub throttled_ns: Option<u64>,
+    /// What was seen meanwhile, look by look.
+    #[serde(default)]
+    pub samples: Samples,
 }
 
 /// Observations as rows of the protocol.

@@ -4,7 +4,7 @@
 //! things; nothing here looks at quality.
 
 use crate::stats::Trend;
-use crate::units::Nanos;
+use crate::units::{Bytes, Nanos};
 
 /// What is known about a window when it is judged.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -27,7 +27,13 @@ pub struct Evidence {
     pub trend: Option<Trend>,
     /// Half the interval of the throughput, relative to it; `None` where the load decides it.
     pub width: Option<f64>,
-    /// Share of the window held back by a CPU quota.
+    /// Growth of the worker's resident set over the window.
+    pub rss_trend: Option<Trend>,
+    /// Its largest resident set.
+    pub rss: Bytes,
+    /// What the log of observations may have added to it.
+    pub log: Bytes,
+    /// Share of the window held back by a CPU quota that nobody asked for.
     pub throttled_share: Option<f64>,
     /// Share of the machine's CPU time given to other machines.
     pub steal_share: Option<f64>,
@@ -55,6 +61,9 @@ pub struct Rule {
 
 /// Least client lag that counts, whatever the latency.
 const LAG_FLOOR: Nanos = Nanos(200_000);
+
+/// Memory that an engine may take and give back without leaking.
+const MEMORY_FLOOR: Bytes = Bytes(16_000_000);
 
 /// A queue that grew by fewer requests than this may have done so by chance.
 const BACKLOG_FLOOR: f64 = 20.0;
@@ -141,6 +150,27 @@ pub const RULES: &[Rule] = &[
         check: |e, limit| {
             let width = e.width.filter(|w| *w > limit)?;
             Some(format!("throughput is known to ±{:.0} % only", 100.0 * width))
+        },
+    },
+    Rule {
+        code: "memory",
+        limit: 0.05,
+        says: "memory grows by at most {} of it over the window, or 16 MB and the log of requests",
+        is_disturbance: false,
+        check: |e, limit| {
+            let trend = e.rss_trend.filter(|t| t.significant && t.change > limit)?;
+            let grown = trend.change * e.rss.0 as f64;
+            let grew = grown > (MEMORY_FLOOR.0 + e.log.0) as f64;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "above 0, and a number of bytes"
+            )]
+            let text = || {
+                let grown = Bytes(grown as u64);
+                format!("memory grew by {grown} of {} over the window", e.rss)
+            };
+            grew.then(text)
         },
     },
     Rule {
@@ -240,6 +270,14 @@ mod tests {
             ),
             ("saturated", Evidence { unfinished: 1, ..quiet() }),
             ("unsteady", Evidence { width: Some(0.3), ..quiet() }),
+            (
+                "memory",
+                Evidence {
+                    rss_trend: Some(Trend { change: 0.2, significant: true }),
+                    rss: Bytes(200_000_000),
+                    ..quiet()
+                },
+            ),
             ("throttled", Evidence { throttled_share: Some(0.02), ..quiet() }),
             ("steal", Evidence { steal_share: Some(0.06), ..quiet() }),
             ("foreign", Evidence { foreign_share: Some(0.3), ..quiet() }),
@@ -258,6 +296,15 @@ mod tests {
         assert!(is_worth_another_attempt(&reasons(&["trend", "steal"])));
         assert!(!is_worth_another_attempt(&reasons(&["trend", "errors"])));
         assert!(!is_worth_another_attempt(&[]));
+    }
+
+    #[test]
+    fn memory_that_the_log_of_requests_takes_is_no_leak() {
+        let trend = Some(Trend { change: 0.2, significant: true });
+        let grown = Evidence { rss_trend: trend, rss: Bytes(200_000_000), ..quiet() };
+        assert_eq!(judge(&Evidence { log: Bytes(30_000_000), ..grown }), Vec::<String>::new());
+        let small = Evidence { rss: Bytes(50_000_000), ..grown };
+        assert_eq!(judge(&small), Vec::<String>::new());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::shapes::shapes;
 use super::target::SessionTarget;
 use crate::backend::{self, Prepared, Session, Trace};
 use crate::error::{Error, Result};
-use crate::hardware::{Pressure, process_use};
+use crate::hardware::{Pressure, Sampler, process_use};
 use crate::load::{
     self, Engine, Observation, SampleOrder, Scenario, Served, Setup, Source, Stop, Target,
 };
@@ -269,12 +269,14 @@ impl Ready {
     }
 
     fn load(&mut self, duration: Nanos, min_batches: u32) -> Result<Event> {
-        let clock = RealClock::start();
         let (source, stop) = self.source(duration, min_batches)?;
+        let clock = RealClock::start();
+        let sampler = Sampler::start(self.spec.backend.nvidia());
         let (pressure, used) = (Pressure::now(), process_use());
         let (served, targets) = self.drive(source, stop);
         let (pressure, counted) = (Pressure::now().since(pressure), clock.now());
         let used_after = process_use();
+        let samples = sampler.stop();
         let mut loaded = Loaded {
             start: served.window.start,
             end: served.window.end,
@@ -291,6 +293,7 @@ impl Ready {
             busy_ticks: pressure.busy_ticks,
             steal_ticks: pressure.steal_ticks,
             throttled_ns: pressure.throttled_ns,
+            samples,
         };
         for mut target in targets {
             if let Some(misses) = target.shape_misses {

@@ -11,8 +11,8 @@ mod summary;
 
 pub use observations::{ObservationsFile, read_observations, write_observations};
 pub use record::{
-    CaseRecord, CpuLimit, Hashes, LineageRecord, LoadRecord, Machine, MemoryBytes, OpRow,
-    ProviderShare, Record, SCHEMA_VERSION, Telemetry, TimingMs, Verdict, Versus, WorkRecord,
+    CaseRecord, CpuLimit, EnergyRecord, Hashes, LineageRecord, LoadRecord, Machine, MemoryBytes,
+    OpRow, ProviderShare, Record, SCHEMA_VERSION, Telemetry, TimingMs, Verdict, Versus, WorkRecord,
     WorkRow,
 };
 pub use run_dir::{Manifest, RunDir, RunInfo, list_runs};

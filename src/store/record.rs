@@ -74,8 +74,12 @@ pub struct Record {
     pub memory_bytes: MemoryBytes,
     /// Size of the variant's file.
     pub size_bytes: Bytes,
-    /// Energy; `null` where nothing measures it.
+    /// Energy of a sample in joules, measured or estimated as `energy` says; `null` where neither can be
+    /// had.
     pub energy_j_per_inference: Option<f64>,
+    /// Where that comes from.
+    #[serde(default)]
+    pub energy: Option<EnergyRecord>,
     /// Operators that ran, most time first; empty where the engine cannot tell.
     pub ops: Vec<OpRow>,
     /// What an inference has to do, counted from the model's graph; `null` where it was not asked.
@@ -438,4 +442,36 @@ pub struct Telemetry {
     pub steal_share: Option<f64>,
     /// Share of the window in which the cgroup was held back by its quota.
     pub throttled_share: Option<f64>,
+    /// How often the following were looked at.
+    #[serde(default)]
+    pub sample_rate_hz: Option<f64>,
+    /// Looks.
+    #[serde(default)]
+    pub samples: Option<usize>,
+    /// Largest resident set of the worker seen.
+    #[serde(default)]
+    pub rss_bytes: Option<Bytes>,
+    /// By how much the resident set changed over the window, relative to its median.
+    #[serde(default)]
+    pub rss_change: Option<f64>,
+    /// Mean clock of all CPUs in MHz.
+    #[serde(default)]
+    pub mhz: Option<f64>,
+    /// Lowest mean clock seen.
+    #[serde(default)]
+    pub mhz_low: Option<f64>,
+    /// Share of the time in which some process of the machine waited for a CPU.
+    #[serde(default)]
+    pub waiting_share: Option<f64>,
+}
+
+/// What an inference draws, with where that comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnergyRecord {
+    /// Joules a sample, those of an idle machine in them.
+    pub joules_per_inference: f64,
+    /// Mean watts over ramp, window and drain.
+    pub watts: f64,
+    /// `measured: …` names the counters, `estimate: …` the coefficients.
+    pub source: String,
 }

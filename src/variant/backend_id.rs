@@ -30,6 +30,14 @@ pub struct BackendId {
     pub device: String,
 }
 
+impl BackendId {
+    /// The number of the NVIDIA GPU that it runs on; `None` for any other device.
+    pub fn nvidia(&self) -> Option<u32> {
+        let rest = self.device.strip_prefix("cuda").filter(|_| self.engine == Engine::Ort)?;
+        rest.strip_prefix(':').map_or(Some(0), |number| number.parse().ok())
+    }
+}
+
 impl FromStr for BackendId {
     type Err = Error;
 
@@ -86,6 +94,11 @@ mod tests {
 
     #[test]
     fn the_device_defaults_and_round_trips() {
+        let nvidia = |text: &str| text.parse::<BackendId>().unwrap().nvidia();
+        assert_eq!(
+            (nvidia("ort:cuda:1"), nvidia("ort:cuda"), nvidia("ort")),
+            (Some(1), Some(0), None)
+        );
         let id: BackendId = "ort".parse().unwrap();
         assert_eq!(id.to_string(), "ort:cpu");
         let id: BackendId = "wgpu:vulkan:0".parse().unwrap();

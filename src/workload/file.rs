@@ -35,6 +35,9 @@ pub struct Workload {
     /// How requests come.
     #[serde(default)]
     pub load: LoadSpec,
+    /// What it is deployed in, where that is not the whole machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<DeploymentSpec>,
     /// How good its answers must be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<QualitySpec>,
@@ -44,6 +47,15 @@ pub struct Workload {
     /// What stands beside the model: files made elsewhere, and recipes.
     #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantSpec>,
+}
+
+/// `[deployment]`: what workers run in.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentSpec {
+    /// CPUs' worth of time, as a container's `--cpus` gives them; being held back by it is then a part of
+    /// what is measured.
+    pub cpus: f64,
 }
 
 /// `[[variant]]`: a file made elsewhere, or a recipe that is carried out on the model.
@@ -310,6 +322,9 @@ impl Workload {
         {
             let names: Vec<&str> = names.iter().map(|n| n.as_str()).collect();
             return wrong("baseline", format!("`{baseline}` is none of {}", names.join(", ")));
+        }
+        if self.deployment.is_some_and(|d| !(0.01..=4096.0).contains(&d.cpus)) {
+            return wrong("deployment.cpus", "must be from 0.01 to 4096".to_owned());
         }
         if let Err((key, message)) = self.load.check() {
             return wrong(key, message);

@@ -30,7 +30,9 @@ pub use data_spec::{
     TokenizerSpec,
 };
 pub use dataset::{About, Dataset};
-pub use file::{BackendSpec, ModelSpec, QualitySpec, ScorerSpec, Threads, VariantSpec, Workload};
+pub use file::{
+    BackendSpec, DeploymentSpec, ModelSpec, QualitySpec, ScorerSpec, Threads, VariantSpec, Workload,
+};
 pub use generate::one_batch;
 pub use load_spec::{LoadSpec, Slo, SloPercentile};
 pub use model::{ModelFile, fetch_model};

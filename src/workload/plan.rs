@@ -191,6 +191,8 @@ impl Case {
             trace_sha256: Option<String>,
             #[serde(skip_serializing_if = "Option::is_none")]
             queue: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cpus: Option<f64>,
             #[serde(skip_serializing_if = "<[usize]>::is_empty")]
             buckets: &'a [usize],
             optimization: crate::variant::Optimization,
@@ -213,6 +215,7 @@ impl Case {
                 .load
                 .queue
                 .filter(|_| matches!(self.scenario, Scenario::Open(_))),
+            cpus: resolved.workload.deployment.map(|d| d.cpus),
             buckets: &resolved.workload.load.buckets,
             optimization: resolved.workload.backends.optimization,
             spinning: resolved.workload.backends.spinning,

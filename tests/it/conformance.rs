@@ -29,6 +29,7 @@ pub(crate) fn runner() -> Runner {
     let program = WorkerCommand {
         program: assert_cmd::cargo::cargo_bin!("infermark").to_owned(),
         args: vec!["worker".into()],
+        cpus: None,
     };
     Runner::new(program, Some(&library), 1, Nanos::from_secs(60), Arc::default()).unwrap()
 }

@@ -233,3 +233,27 @@ fn a_record_cut_short_by_a_crash_is_left_out() {
     let shown = sandbox.run(&["runs", "show", "latest", "--format", "json"]);
     assert_eq!(shown.assert_fine().json()["records"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn a_model_that_is_removed_meanwhile_costs_the_cases_that_need_it() {
+    let sandbox = Sandbox::new();
+    let workload = real_workload(&sandbox, 0.5);
+    let child = start(&sandbox, &["run", &workload]);
+    let run = wait_for(|| sandbox.runs().into_iter().find(|run| record_count(run) > 0));
+    let model = sandbox.path("relu.onnx");
+    let bytes = std::fs::read(&model).unwrap();
+    std::fs::remove_file(&model).unwrap();
+    let ran = end(child);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("relu.onnx") && !ran.stderr.contains("panicked"), "{}", ran.stderr);
+    let failed = records(&run).iter().filter(|r| !r["failure"].is_null()).count();
+    assert!((1..=2).contains(&failed), "{failed} of three");
+    std::fs::write(&model, bytes).unwrap();
+    sandbox.run(&["run", &workload, "--resume", "latest"]).assert_fine();
+    let ids: std::collections::BTreeSet<String> = records(&run)
+        .iter()
+        .filter(|r| r["failure"].is_null())
+        .map(|r| r["case"]["id"].to_string())
+        .collect();
+    assert_eq!(ids.len(), 3, "every case is measured in the end");
+}

@@ -17,6 +17,7 @@ mod fuzz;
 mod graphs;
 mod harness;
 mod interruption;
+mod load;
 mod machines;
 mod money;
 mod npz_file;

@@ -157,9 +157,11 @@ fn variants_stand_beside_the_model_and_a_ruined_one_is_marked() {
     assert_eq!(rounded["case"]["recipe"], "external");
     assert_eq!(rounded["versus_baseline"]["baseline"], "fp32");
     assert_eq!(rounded["versus_baseline"]["size_ratio"], 1.0);
-    // A speed-up only where both can be believed.
-    let believed = [model, rounded].iter().all(|r| r["verdict"]["valid"] == true);
-    assert_eq!(rounded["versus_baseline"]["speedup"].is_null(), !believed, "{rounded}");
+    // Pairs are comparable whatever disturbed the cases themselves.
+    let versus = &rounded["versus_baseline"];
+    assert_eq!(versus["basis"], "alternating_bursts");
+    let of = |key: &str| versus[key].as_f64().unwrap();
+    assert!(of("speedup_low") <= of("speedup") && of("speedup") <= of("speedup_high"), "{versus}");
     // Seven bits of mantissa are enough; none and half an exponent are not.
     assert!(figure(rounded, "agreement", "all")["value"].as_f64().unwrap() > 0.98);
     assert!(figure(rounded, "cosine", "all")["value"].as_f64().unwrap() > 0.99);

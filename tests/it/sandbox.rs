@@ -70,6 +70,17 @@ impl Sandbox {
         records(run)
     }
 
+    /// A built-in workload, edited, with the files that it names.
+    pub(crate) fn workload_of(&self, name: &str, edit: impl FnOnce(String) -> String) -> String {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads");
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let from = entry.unwrap().path();
+            std::fs::copy(&from, self.path(from.file_name().unwrap().to_str().unwrap())).unwrap();
+        }
+        let text = std::fs::read_to_string(folder.join(format!("{name}.toml"))).unwrap();
+        self.write("edited.toml", edit(text)).to_str().unwrap().to_owned()
+    }
+
     /// A workload of a small model on a scripted engine with a virtual clock: exact to the digit.
     pub(crate) fn mock_workload(&self, device: &str, load: &str) -> PathBuf {
         self.write("relu.onnx", super::onnx_file::relu(&[-1, 4]));
