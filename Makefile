@@ -56,7 +56,7 @@ PYTHON ?= python3
 agreement: ## Compare with bare loops around ONNX Runtime, in Rust and Python
 	$(CARGO) bench --locked --bench agreement -- --python $(PYTHON)
 
-load: ## Hold the load generator and pairs against what they claim (about 25 minutes; quiet machine)
+load: ## Hold the load generator and pairs against what they claim (about 25 minutes)
 	$(CARGO) bench --locked --bench load -- --null --omission --aa
 
 recipes: ## Compare our recipes with the reference tools (PYTHON must have them; about 20 minutes)

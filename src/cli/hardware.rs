@@ -20,6 +20,7 @@ const GPU_PATIENCE: Nanos = Nanos::from_secs(20);
 /// Where `--save` writes.
 pub(super) const FOLDER: &str = "hardware-profiles";
 
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Ask the cloud's metadata service which instance this is (at most one second)
@@ -87,6 +88,9 @@ fn probe(profile: &mut Profile, settings: &Settings) -> Result<()> {
     for Probed { key, value, source } in
         probe.run(&mut |what| output::say(&format!("probing: {what}")))?
     {
+        if value.is_none() {
+            profile.notes.push(format!("{key}: {source}"));
+        }
         profile.add_measured(key, value, source);
     }
     Ok(())

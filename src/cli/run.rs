@@ -44,9 +44,9 @@ pub(super) struct Args {
     /// Largest batch of a dynamic batcher, e.g. `8`; see --max-delay
     #[arg(long, value_delimiter = ',', value_name = "N")]
     pub(super) max_batch: Vec<u32>,
-    /// How long a dynamic batcher lets a request wait for others, in ms
-    #[arg(long, value_name = "MS", default_value_t = 5.0)]
-    pub(super) max_delay: f64,
+    /// How long a dynamic batcher lets a request wait for others, in ms; 5 when left out
+    #[arg(long, value_name = "MS", requires = "max_batch")]
+    pub(super) max_delay: Option<f64>,
     /// Latency that 99 % of requests must keep to, in ms
     #[arg(long, value_name = "MS")]
     pub(super) slo: Option<f64>,

@@ -94,7 +94,7 @@ fn apply(args: &Args, workload: &mut Workload) -> Result<()> {
         workload.backends.threads.clone_from(&args.threads);
     }
     let load = &mut workload.load;
-    let max_delay_ms = args.max_delay;
+    let max_delay_ms = args.max_delay.unwrap_or(5.0);
     let fixed = args.batch.iter().map(|size| Batching::Fixed(*size));
     let dynamic = args.max_batch.iter().map(|n| Batching::Dynamic { max_batch: *n, max_delay_ms });
     let batching: Vec<Batching> = fixed.chain(dynamic).collect();
@@ -192,6 +192,9 @@ pub(super) fn save_workload(path: &Path, resolved: &Resolved, base: &Path) -> Re
     sources.extend(calibration.map(|s| &mut s.source));
     sources.extend(saved.quality.iter_mut().filter_map(|q| q.head.as_mut()));
     sources.into_iter().for_each(absolute);
+    for scenario in &mut saved.load.scenarios {
+        *scenario = resolved.located(scenario);
+    }
     // Generated data follow from the seed and the sizes, which a user may well edit.
     if !resolved.data.generated {
         saved.data.sha256 = Some(resolved.data.sha256.clone());

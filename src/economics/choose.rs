@@ -253,13 +253,15 @@ fn quote_of<'a>(quotes: &[&'a Quote], choice: &Choice) -> Option<&'a Quote> {
 /// The price of the CPUs that were measured, of a machine with perhaps more or fewer. A machine
 /// with an accelerator is paid for whole.
 fn share(record: &Record, quote: &Quote, instance: &Instance, provenance: &'static str) -> Priced {
-    let measured = record.effective_cpus.count;
-    let vcpus = instance.vcpus as usize;
+    let measured = record.effective_cpus.time();
+    let vcpus = f64::from(instance.vcpus);
     let (usd_per_hour, part) = match &instance.accelerator {
         Some(accelerator) => (quote.usd_per_hour, format!("all, with an idle {accelerator},")),
-        None if measured == vcpus => (quote.usd_per_hour, format!("all {vcpus} vCPUs")),
+        None if (measured - vcpus).abs() < 1e-9 => {
+            (quote.usd_per_hour, format!("all {vcpus} vCPUs"))
+        }
         None => (
-            quote.usd_per_hour * measured as f64 / vcpus as f64,
+            quote.usd_per_hour * measured / vcpus,
             format!("{measured} of {vcpus} vCPUs, pro rata,"),
         ),
     };

@@ -124,6 +124,15 @@ pub fn costs(records: &[Record], table: &PriceTable, choice: &Choice) -> Result<
     }
     match first_error {
         Some(error) if costs.rows.is_empty() => Err(error),
+        _ if costs.rows.is_empty()
+            && records.iter().any(|r| r.case.scenario.kind() == "open" && r.failure.is_none()) =>
+        {
+            Err(Error::input(
+                "the run",
+                "holds open loads only, which do not show what a machine can serve",
+            )
+            .remedy("measure a closed or offline load beside them, e.g. `--concurrency 16`"))
+        }
         _ if costs.rows.is_empty() => {
             Err(Error::input("the run", "holds no case with a throughput")
                 .remedy("measure again with `infermark run … --resume` and its id"))
@@ -148,6 +157,14 @@ impl Costs {
         if busy < measured {
             self.note(format!(
                 "case {id} keeps {busy} of {measured} CPUs busy at most; the others are paid for idle"
+            ));
+        }
+        let clients = case.scenario.outstanding(case.batching).map(|n| n as usize);
+        let full = case.batching.size() as usize * usize::from(case.sessions);
+        if clients.is_some_and(|n| n < full) {
+            self.note(format!(
+                "case {id}: fewer clients than fill its batches, so that it waits for its delay: not all that \
+                 the machine can serve"
             ));
         }
         let of_case = self.rows.iter().filter(|row| row.case_id == *id);

@@ -7,7 +7,7 @@ use crate::units::{Clock, Nanos, RealClock, exact_sleep};
 
 /// Each measurement is the best of so many: what the machine can do when nothing disturbs it.
 const REPEATS: usize = 5;
-/// Arrays are at least so many times the last-level cache (the rule of STREAM, McCalpin 1995).
+/// Arrays are at least so many times the last-level cache (the rule of `STREAM`).
 const TIMES_CACHE: u64 = 4;
 /// Arrays are never smaller or larger than this, in bytes.
 const ARRAY: (u64, u64) = (64 << 20, 512 << 20);
@@ -29,7 +29,6 @@ pub enum Kernel {
 /// Bandwidth in GB/s of `threads` threads together on arrays of `bytes` each, as STREAM counts it:
 /// bytes read and written by the kernel, not what caches fetch besides.
 pub fn bandwidth(kernel: Kernel, threads: usize, bytes: u64) -> f64 {
-    #[expect(clippy::cast_possible_truncation, reason = "an array that fits in memory")]
     let elements = (bytes / 8) as usize / threads.max(1);
     let barrier = Barrier::new(threads);
     let clock = RealClock::start();

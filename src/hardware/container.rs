@@ -11,12 +11,15 @@ use serde::{Deserialize, Serialize};
 use super::root::{Root, count_of_list};
 
 /// CPUs a process may use, and why not more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EffectiveCpus {
     /// min(affinity, cpuset, max(1, floor(quota))).
     pub count: usize,
     /// What limits it, in words.
     pub reason: String,
+    /// CPUs' worth of time, where a quota is what limits it.
+    #[serde(default)]
+    pub quota: Option<f64>,
 }
 
 /// The limits that the kernel puts on this process.
@@ -47,16 +50,21 @@ impl Limits {
             (whole, cpus)
         });
         match within_quota {
-            Some((whole, cpus)) if whole < allowed => EffectiveCpus {
+            // Of a quota that is no whole number the rest is time, too.
+            Some((whole, cpus)) if cpus < allowed as f64 => EffectiveCpus {
+                quota: Some(cpus),
                 count: whole,
                 reason: format!("cgroup CPU quota of {cpus:.2} CPUs, of {allowed} allowed"),
             },
             _ if allowed < self.host => {
                 let what = if allowed < cpuset { "CPU affinity" } else { "cpuset" };
                 let reason = format!("{what} allows {allowed} of {} CPUs", self.host);
-                EffectiveCpus { count: allowed, reason }
+                EffectiveCpus { count: allowed, reason, quota: None }
             }
-            _ => EffectiveCpus { count: allowed, reason: "all CPUs of the machine".to_owned() },
+            _ => {
+                let reason = "all CPUs of the machine".to_owned();
+                EffectiveCpus { count: allowed, reason, quota: None }
+            }
         }
     }
 
@@ -214,6 +222,9 @@ mod tests {
         assert_eq!(count(8, Some(0.25)), 1);
         assert_eq!(count(2, Some(6.0)), 2);
         assert_eq!(count(8, Some(3.999)), 3);
+        let quota = |affinity, quota| limits(affinity, quota).effective().quota;
+        assert_eq!((quota(8, Some(1.5)), quota(1, Some(0.5))), (Some(1.5), Some(0.5)));
+        assert_eq!((quota(2, Some(6.0)), quota(2, None)), (None, None));
         assert!(limits(8, Some(1.5)).effective().reason.contains("quota of 1.50"));
         assert_eq!(limits(2, None).effective().reason, "CPU affinity allows 2 of 8 CPUs");
         let cpuset = Limits { cpuset: Some(2), ..limits(2, None) };

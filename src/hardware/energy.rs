@@ -69,9 +69,8 @@ impl EnergyMeter {
 }
 
 /// Joules that an NVIDIA GPU has drawn since its driver was loaded; `None` where nobody counts them
-/// (before Volta, or without a driver).
-pub(super) fn nvidia_joules(index: u32) -> Option<f64> {
-    let nvml = nvml_wrapper::Nvml::init().ok()?;
+/// (before Volta).
+pub(super) fn nvidia_joules(nvml: &nvml_wrapper::Nvml, index: u32) -> Option<f64> {
     let millijoules = nvml.device_by_index(index).ok()?.total_energy_consumption().ok()?;
     Some(millijoules as f64 / 1e3)
 }

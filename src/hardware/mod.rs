@@ -81,10 +81,10 @@ impl Host {
             cpuset: None,
             quota: Some(cpus),
         };
-        let count = limits.effective().count;
+        let EffectiveCpus { count, quota, .. } = limits.effective();
         let reason =
             format!("[deployment] gives {cpus:.2} CPUs, of {}", self.effective_cpus.reason);
-        self.effective_cpus = EffectiveCpus { count, reason };
+        self.effective_cpus = EffectiveCpus { count, reason, quota };
         self.hardware_class =
             format!("{}-quota-{cpus}", hardware_class(&self.cpu, self.effective_cpus.count));
         self

@@ -13,9 +13,13 @@ pub struct Pressure {
     pub busy_ticks: u64,
     /// CPU time in ticks that the hypervisor gave to other machines.
     pub steal_ticks: u64,
-    /// Time the cgroup was held back by its quota, in ns; `None` without a quota counter.
-    pub throttled_ns: Option<u64>,
+    /// CPU time that the quota of a cgroup held back, in ns over all CPUs, by level from this process's own
+    /// group up; `None` where there is no counter.
+    throttled: [Option<u64>; LEVELS],
 }
+
+/// Levels of cgroups that are looked at: containers nest less deep.
+const LEVELS: usize = 8;
 
 /// What a process used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,11 +35,12 @@ impl Pressure {
     pub fn now() -> Self {
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         // A quota of any ancestor holds the process back too, and counts in the ancestor's file.
-        let throttled_ns = folders(&Root::live(), "cpu")
-            .iter()
-            .filter_map(|folder| throttled(&std::fs::read_to_string(folder.join("cpu.stat")).ok()?))
-            .max();
-        Self { throttled_ns, ..parse_stat(&stat) }
+        let mut levels = [None; LEVELS];
+        for (level, folder) in levels.iter_mut().zip(folders(&Root::live(), "cpu")) {
+            let text = std::fs::read_to_string(folder.join("cpu.stat")).unwrap_or_default();
+            *level = throttled(&text);
+        }
+        Self { throttled: levels, ..parse_stat(&stat) }
     }
 
     /// The counters' growth since `earlier`.
@@ -45,11 +50,18 @@ impl Pressure {
             total_ticks: self.total_ticks.saturating_sub(earlier.total_ticks),
             busy_ticks: self.busy_ticks.saturating_sub(earlier.busy_ticks),
             steal_ticks: self.steal_ticks.saturating_sub(earlier.steal_ticks),
-            throttled_ns: match (self.throttled_ns, earlier.throttled_ns) {
-                (Some(now), Some(then)) => Some(now.saturating_sub(then)),
-                _ => None,
-            },
+            // Level by level: what an ancestor was held back long ago must not hide what happens now.
+            throttled: std::array::from_fn(|level| {
+                let (now, then) = (self.throttled[level]?, earlier.throttled[level]?);
+                Some(now.saturating_sub(then))
+            }),
         }
+    }
+
+    /// CPU time that a quota held back, in ns over all CPUs: that of the group that was held back most.
+    /// `None` where there is no counter.
+    pub fn throttled_ns(&self) -> Option<u64> {
+        self.throttled.iter().flatten().max().copied()
     }
 }
 
@@ -67,7 +79,7 @@ fn parse_stat(text: &str) -> Pressure {
         total_ticks: busy + idle + iowait + steal,
         busy_ticks: busy,
         steal_ticks: steal,
-        throttled_ns: None,
+        throttled: [None; LEVELS],
     }
 }
 
@@ -122,6 +134,17 @@ mod tests {
         let stat = "42 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14";
         assert_eq!(parse_process_stat(stat), Some(11 + 12));
         assert_eq!(parse_peak_rss("VmPeak:\t 9 kB\nVmHWM:\t  12 kB\n"), Some(12_288));
+    }
+
+    #[test]
+    fn an_ancestors_past_does_not_hide_what_happens_now() {
+        let with = |own, above| {
+            let mut pressure = Pressure::default();
+            (pressure.throttled[0], pressure.throttled[1]) = (Some(own), Some(above));
+            pressure
+        };
+        assert_eq!(with(2_000, 50_000).since(with(0, 50_000)).throttled_ns(), Some(2_000));
+        assert_eq!(Pressure::default().throttled_ns(), None);
     }
 
     #[test]

@@ -145,10 +145,15 @@ impl Profile {
         self.facts.push(Fact { key, value, provenance, source: source.into() });
     }
 
-    /// Bytes of the largest cache, as far as the machine says.
+    /// Bytes of all last-level caches together, as far as the machine says: the largest one, as often as the
+    /// CPUs need it.
     pub fn last_level_cache(&self) -> Option<u64> {
-        let caches = self.facts.iter().find(|fact| fact.key == "cpu.caches")?.value.as_ref()?;
-        caches.as_array()?.iter().filter_map(|cache| cache["size_bytes"].as_u64()).max()
+        let value = |key: &str| self.facts.iter().find(|fact| fact.key == key)?.value.as_ref();
+        let cpus = value("cpu.logical_cpus").and_then(Value::as_u64).unwrap_or(1);
+        let all = value("cpu.caches")?.as_array()?;
+        let largest = all.iter().max_by_key(|cache| cache["size_bytes"].as_u64())?;
+        let shared = largest["shared_by_cpus"].as_u64().unwrap_or(1).max(1);
+        Some(largest["size_bytes"].as_u64()? * cpus.div_ceil(shared))
     }
 
     /// The machine contract's JSON: facts nested by their keys, `unknown` where nothing is known.

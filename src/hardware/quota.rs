@@ -30,10 +30,17 @@ impl Quota {
                  a quota (docker run --cpus=1)",
             )
         };
+        // cgroup v2 hands a controller down only from groups that hold no process: the nearest that does.
+        let hands_down =
+            |folder: &PathBuf| match std::fs::read_to_string(folder.join("cgroup.subtree_control"))
+            {
+                Ok(text) => text.split_whitespace().any(|controller| controller == "cpu"),
+                Err(_) => folder.is_dir(),
+            };
         let parent =
-            folders(&Root::live(), "cpu").into_iter().find(|folder| folder.is_dir()).ok_or_else(
-                || failed("no cgroup with the `cpu` controller is mounted here".to_owned()),
-            )?;
+            folders(&Root::live(), "cpu").into_iter().find(hands_down).ok_or_else(|| {
+                failed("no control group here hands the `cpu` controller down".to_owned())
+            })?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = parent.join(format!("infermark-{}-{count}", std::process::id()));
         std::fs::create_dir(&folder)

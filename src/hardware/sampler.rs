@@ -26,6 +26,8 @@ pub struct Samples {
     pub mhz: Vec<f64>,
     /// Share of the time in which some process waited for a CPU (PSI); `None` where the kernel keeps none.
     pub waiting_share: Option<f64>,
+    /// Seconds from the first reading of counters to the last.
+    pub seconds: f64,
     /// Joules by the counters of the processor's packages (RAPL); `None` where it has none.
     pub joules: Option<f64>,
     /// Joules by the counter of the NVIDIA GPU that was asked for; `None` where it has none.
@@ -57,9 +59,12 @@ impl Sampler {
 fn look(stopped: &mpsc::Receiver<()>, gpu: Option<u32>) -> Samples {
     use crate::units::{Clock, RealClock};
     let root = Root::live();
+    // Loading NVML takes long enough to matter: before the clock starts.
+    let nvml = gpu.and_then(|_| nvml_wrapper::Nvml::init().ok());
+    let gpu_joules = || energy::nvidia_joules(nvml.as_ref()?, gpu?);
     let clock = RealClock::start();
     let waited_before = waited(&root);
-    let gpu_before = gpu.and_then(energy::nvidia_joules);
+    let gpu_before = gpu_joules();
     let mut meter = EnergyMeter::start(&root);
     let cpus = root.numbered("/sys/devices/system/cpu", "cpu");
     let mut samples = Samples { rate_hz: 1.0 / PERIOD.as_secs_f64(), ..Samples::default() };
@@ -78,9 +83,10 @@ fn look(stopped: &mpsc::Receiver<()>, gpu: Option<u32>) -> Samples {
         meter.read(&root);
     }
     samples.joules = meter.map(|meter| meter.joules());
-    let gpu_after = gpu.and_then(energy::nvidia_joules);
+    let gpu_after = gpu_joules();
     samples.gpu_joules = gpu_before.zip(gpu_after).map(|(before, after)| after - before);
     let length = clock.now().as_secs_f64();
+    samples.seconds = length;
     samples.waiting_share = waited_before
         .zip(waited(&root))
         .filter(|_| length > 0.0)

@@ -74,6 +74,8 @@ impl Core {
         }
         self.log.unanswered(&self.engine.take_rejected(), Outcome::Rejected);
         if self.engine.is_drained() {
+            // Where some were rejected, the last ones may not fill a fixed batch.
+            self.log.unanswered(&self.engine.abandon(), Outcome::Unfinished);
             return Next::Done;
         }
         let event = self.engine.next_event();

@@ -50,11 +50,14 @@ pub struct Served {
     pub observations: Vec<Observation>,
     /// When requests were issued.
     pub window: Window,
+    /// When requests of an open load's ramp were done in the window: they are part of what was served in it.
+    pub carried: Vec<Nanos>,
 }
 
 /// Collects observations and decides when to stop.
 pub(super) struct Log {
     observations: Vec<Observation>,
+    carried: Vec<Nanos>,
     window: Window,
     stop: Stop,
     /// Requests of a closed load's ramp that are still to complete.
@@ -75,6 +78,7 @@ impl Log {
         let mut log = Self {
             // Room for a burst of fast requests without growing while they run.
             observations: Vec::with_capacity(4096),
+            carried: Vec::new(),
             window: Window { start: now, end: now },
             stop,
             ramp: 0,
@@ -102,7 +106,7 @@ impl Log {
     }
 
     pub(super) fn served(self) -> Served {
-        Served { observations: self.observations, window: self.window }
+        Served { observations: self.observations, window: self.window, carried: self.carried }
     }
 
     /// Keeps a batch, and says whether the load should stop.
@@ -125,6 +129,9 @@ impl Log {
         self.batches += 1;
         for request in &dispatch.requests {
             if request.scheduled < self.steady && outcome == Outcome::Ok {
+                if done >= self.window.start && done <= self.window.end {
+                    self.carried.push(done);
+                }
                 continue;
             }
             self.observations.push(Observation {

@@ -94,11 +94,13 @@ impl Batching {
         }
     }
 
-    /// Its size as tables show it: `8`, or `1–8` where batches differ.
+    /// Its size as tables show it: `8`, or `≤8 in 5ms` where batches differ.
     pub fn sizes(self) -> String {
         match self {
             Self::Fixed(size) => size.to_string(),
-            Self::Dynamic { max_batch, .. } => format!("1–{max_batch}"),
+            Self::Dynamic { max_batch, max_delay_ms } => {
+                format!("≤{max_batch} in {max_delay_ms}ms")
+            }
         }
     }
 }

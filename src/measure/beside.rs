@@ -18,17 +18,25 @@ const WARMUP: Nanos = Nanos::from_millis(200);
 
 /// What `Versus::basis` says of pairs.
 pub(super) const BASIS: &str = "alternating_bursts";
+/// What `Versus::failure` says of pairs that Ctrl-C cut short.
+pub(super) const INTERRUPTED: &str = "interrupted";
 
 impl Bench<'_> {
     /// Compares `case`'s variant with the baseline's. What goes wrong, Ctrl-C too, is part of the answer:
     /// the case itself is measured.
-    pub(super) fn beside(&self, case: &Case, baseline: usize, run_dir: &RunDir) -> Paired {
+    pub(super) fn beside(
+        &self,
+        case: &Case,
+        process: u32,
+        baseline: usize,
+        run_dir: &RunDir,
+    ) -> Paired {
         let mut paired = Paired::default();
-        let result = self.pairs(case, baseline, run_dir, &mut paired);
+        let result = self.pairs(case, process, baseline, run_dir, &mut paired);
         if let Err(error) = result {
             let interrupted = error.kind() == ErrorKind::Interrupted;
             paired.failure =
-                Some(if interrupted { "interrupted".into() } else { error.to_string() });
+                Some(if interrupted { INTERRUPTED.to_owned() } else { error.to_string() });
         }
         paired
     }
@@ -36,6 +44,7 @@ impl Bench<'_> {
     fn pairs(
         &self,
         case: &Case,
+        process: u32,
         baseline: usize,
         run_dir: &RunDir,
         paired: &mut Paired,
@@ -64,7 +73,7 @@ impl Bench<'_> {
             // The other way round: a smaller latency is a larger speed.
             paired.pairs.push(-bursts.log_ratio()?);
             for (side, bursts) in [("baseline", bursts.a), ("variant", bursts.b)] {
-                let path = format!("observations/{}-pair{pair}-{side}.csv.gz", case.id);
+                let path = format!("observations/{}-{process}-pair{pair}-{side}.csv.gz", case.id);
                 let flat: Vec<_> = bursts.into_iter().flatten().collect();
                 paired.observations.push(write_observations(run_dir.path(), &path, &flat)?);
             }

@@ -133,7 +133,7 @@ impl Bench<'_> {
             (other, _) => return Err(worker.unexpected(&other)),
         };
         let window = Window { start: loaded.start, end: loaded.end };
-        let summary = store::summarise(&observations, window);
+        let summary = store::summarise(&observations, window, &loaded.carried);
         if let (0, Some(error)) = (summary.answered, &loaded.first_error) {
             return Err(error.clone());
         }
@@ -147,7 +147,7 @@ impl Bench<'_> {
         let telemetry = telemetry::telemetry(&loaded, parent_ticks);
         let is_deployed = workload.deployment.is_some();
         Ok(Measured {
-            reasons: reasons(case, &summary, &loaded, telemetry, is_deployed),
+            reasons: reasons(case, &summary, &loaded, telemetry, (observations.len(), is_deployed)),
             energy: telemetry::energy(&loaded, &summary, self.host),
             load: self.load_record(case, &summary, &loaded, warmup_batches, &observations),
             facts,
@@ -309,7 +309,7 @@ fn reasons(
     summary: &Summary,
     loaded: &Loaded,
     telemetry: Telemetry,
-    is_deployed: bool,
+    (requests, is_deployed): (usize, bool),
 ) -> Vec<String> {
     // What is answered a second of an open load is what came.
     let is_open = matches!(case.scenario, Scenario::Open(_));
@@ -332,7 +332,7 @@ fn reasons(
         rss_trend: telemetry::rss_trend(loaded),
         rss: telemetry.rss_bytes.unwrap_or_default(),
         // The log doubles when it is full.
-        log: Bytes(2 * (summary.answered * size_of::<Observation>()) as u64),
+        log: Bytes(2 * (requests * size_of::<Observation>()) as u64),
         steal_share: telemetry.steal_share,
         foreign_share: telemetry.foreign_share,
         outputs_checked: loaded.outputs_checked,

@@ -16,7 +16,7 @@ use crate::stats;
 use crate::units::Nanos;
 
 /// A burst never has more batches than this, however fast they are.
-const MOST_BATCHES: u32 = 64;
+const MOST_BATCHES: u32 = 1024;
 /// Rounds of a process pair at least, however slow the model.
 const LEAST_ROUNDS: u32 = 8;
 /// What the rounds of one process pair may take, where that leaves the least number of them.

@@ -43,7 +43,8 @@ impl<'a> Pass<'a> {
             // short, is measured again.
             let cut_short =
                 is_worth_another_attempt(&record.verdict.reasons) && record.process + 1 < attempts;
-            let no_pairs = record.versus_baseline.as_ref().is_some_and(|v| v.failure.is_some());
+            let failed = record.versus_baseline.as_ref().is_some_and(|v| v.failure.is_some());
+            let no_pairs = failed && options.resolved.workload.load.pairs > 0;
             if record.failure.is_some() || cut_short || no_pairs {
                 done.remove(&id);
             } else {
@@ -70,6 +71,7 @@ impl<'a> Pass<'a> {
     pub(super) fn case(
         &mut self,
         case: &Case,
+        process: u32,
         window: Nanos,
         phase: &mut dyn FnMut(&str),
     ) -> Result<Measured> {
@@ -85,7 +87,8 @@ impl<'a> Pass<'a> {
             && let Some(baseline) = self.pairs_with(case)
         {
             phase("beside the baseline");
-            measured.paired = Some(self.bench.beside(case, baseline, self.options.run_dir));
+            measured.paired =
+                Some(self.bench.beside(case, process, baseline, self.options.run_dir));
         }
         let Some(outputs) = measured.outputs.take() else { return Ok(measured) };
         let is_parent = case.variant == 0;
@@ -182,6 +185,36 @@ impl<'a> Pass<'a> {
         self.sibling(case, case.variant, has_pairs)?.versus_baseline.as_ref()
     }
 
+    /// The case beside the baseline's, in pairs where there are any.
+    fn compared(
+        &self,
+        case: &Case,
+        record: &Record,
+        measured: Option<&Measured>,
+    ) -> Option<Versus> {
+        let versus = self.versus(case, record);
+        let unmeasured = || {
+            let resolved = self.options.resolved;
+            let name = resolved.baseline();
+            let size = resolved.variants.iter().find(|v| v.name == name).map_or(0, |v| v.size.0);
+            Versus::unmeasured(name, record.size_bytes.0, size)
+        };
+        if let Some(paired) = measured.and_then(|m| m.paired.clone()) {
+            let mut versus = versus.unwrap_or_else(unmeasured);
+            paired.into_versus(&mut versus);
+            return Some(versus);
+        }
+        let Some(known) = self.paired_of(case) else { return versus };
+        let mut versus = versus.unwrap_or_else(unmeasured);
+        versus.speedup = known.speedup;
+        versus.speedup_low = known.speedup_low;
+        versus.speedup_high = known.speedup_high;
+        versus.basis.clone_from(&known.basis);
+        versus.pairs.clone_from(&known.pairs);
+        versus.observations.clone_from(&known.observations);
+        Some(versus)
+    }
+
     /// The case beside the baseline's, as far as that is measured.
     fn versus(&self, case: &Case, record: &Record) -> Option<Versus> {
         let resolved = self.options.resolved;
@@ -248,6 +281,7 @@ impl<'a> Pass<'a> {
             effective_cpus: CpuLimit {
                 count: host.effective_cpus.count,
                 reason: host.effective_cpus.reason.clone(),
+                quota: host.effective_cpus.quota,
             },
             threads_used: case.threads_on(host.effective_cpus.count),
             process,
@@ -293,21 +327,7 @@ impl<'a> Pass<'a> {
                 _ => "measured".to_owned(),
             },
         };
-        record.versus_baseline = self.versus(case, &record);
-        if let Some(versus) = &mut record.versus_baseline {
-            match (measured.and_then(|m| m.paired.clone()), self.paired_of(case)) {
-                (Some(paired), _) => paired.into_versus(versus),
-                (None, Some(known)) => {
-                    versus.speedup = known.speedup;
-                    versus.speedup_low = known.speedup_low;
-                    versus.speedup_high = known.speedup_high;
-                    versus.basis.clone_from(&known.basis);
-                    versus.pairs.clone_from(&known.pairs);
-                    versus.observations.clone_from(&known.observations);
-                }
-                (None, None) => {}
-            }
-        }
+        record.versus_baseline = self.compared(case, &record, measured);
         record
     }
 }

@@ -126,8 +126,8 @@ impl Probe<'_> {
             Some(json!(rounded(request(1)?))),
             "the harness's own time a request",
         );
-        let two = "the same with two sessions, a thread each";
-        add("probe.handover_us", Some(json!(rounded(request(2)?))), two);
+        let two = "the same with two clients of two sessions, a thread each";
+        add("probe.request_2_sessions_us", Some(json!(rounded(request(2)?))), two);
         Ok(found)
     }
 
@@ -202,7 +202,7 @@ fn product(dtype: DType) -> Result<Graph> {
     let count = SIZE * SIZE;
     let output = if dtype == DType::I8 {
         let x = graph.add_input("x", DType::U8, dims());
-        let bytes: Vec<u8> = (0..count).map(|i| (i * 7 % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..=250_u8).cycle().take(count).collect();
         let weight = Weight::new(DType::I8, vec![SIZE, SIZE], bytes.into()).ok_or_else(fail)?;
         let weight = graph.add_constant("w", weight);
         graph.push("y", Op::MatMulInteger, &[x, weight])
@@ -240,7 +240,7 @@ fn least() -> Result<Graph> {
 fn write(path: &Path, rows: usize, width: usize, whole: bool) -> Result<()> {
     let count = rows * width;
     let data = if whole {
-        TensorData::U8((0..count).map(|i| (i * 5 % 253) as u8).collect())
+        TensorData::U8((0..=252_u8).cycle().take(count).collect())
     } else {
         TensorData::F32((0..count).map(|i| (i % 253) as f32 / 253.0 - 0.5).collect())
     };

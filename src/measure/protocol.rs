@@ -218,6 +218,9 @@ pub struct Loaded {
     pub steal_ticks: u64,
     /// Time held back by a CPU quota.
     pub throttled_ns: Option<u64>,
+    /// When requests of an open load's ramp were done in the window.
+    #[serde(default)]
+    pub carried: Vec<Nanos>,
     /// What was seen meanwhile, look by look.
     #[serde(default)]
     pub samples: Samples,

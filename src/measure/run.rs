@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::beside::INTERRUPTED;
 use super::case::seconds;
 use super::host::WorkerCommand;
 use super::pass::Pass;
@@ -17,6 +18,8 @@ use crate::workload::{Plan, Resolved};
 /// Time a case takes besides warm-up and window, before anything is known: starting a worker,
 /// loading a model, saying good-bye.
 const OVERHEAD_GUESS: Nanos = Nanos::from_millis(1500);
+/// Time that a pair of fresh processes takes, before anything is known.
+const PAIR_GUESS: Nanos = Nanos::from_millis(1500);
 /// A budget never makes windows shorter or longer than this.
 const WINDOW_RANGE: (Nanos, Nanos) = (Nanos::from_millis(200), Nanos::from_secs(60));
 
@@ -70,7 +73,18 @@ pub fn estimate(resolved: &Resolved, cases: usize, budget: Option<Nanos>) -> Nan
     let overhead = seconds(load.warmup_s) + OVERHEAD_GUESS;
     let window = window(seconds(load.duration_s), budget, Nanos(0), cases, overhead);
     let each = window.map_or(Nanos(0), |window| window + overhead);
-    Nanos(each.0.saturating_mul(cases as u64))
+    Nanos(each.0.saturating_mul(cases as u64)) + pair_time(resolved)
+}
+
+/// A guess at the time that pairs take: one set for each variant, engine, threads and batch.
+fn pair_time(resolved: &Resolved) -> Nanos {
+    let workload = &resolved.workload;
+    let compositions = workload.backends.ids.len()
+        * workload.backends.threads.len()
+        * workload.load.batching.len()
+        * usize::from(workload.load.sessions.contains(&1));
+    let sets = (resolved.variants.len() - 1) * compositions;
+    Nanos(PAIR_GUESS.0.saturating_mul(u64::from(workload.load.pairs)).saturating_mul(sets as u64))
 }
 
 /// Measures every case of the plan that the run does not have yet, one worker process each, and
@@ -109,7 +123,7 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
         let first = pass.processes.get(&case.id).copied().unwrap_or(0);
         for process in first..first.saturating_add(attempts) {
             let (before, started_at) = (clock.now(), timestamp());
-            let result = pass.case(case, window, &mut |name| observer.phase(name));
+            let result = pass.case(case, process, window, &mut |name| observer.phase(name));
             let record = match result {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
                     outcome.interrupted = true;
@@ -134,8 +148,10 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
                 && process + 1 < first + attempts
                 && has_time(options, clock.now(), left, window + overhead);
             observer.finished(index, &record, again);
+            let pairs = record.versus_baseline.as_ref().and_then(|v| v.failure.as_deref());
+            outcome.interrupted |= pairs == Some(INTERRUPTED);
             pass.done.insert(case.id.clone(), record);
-            if !again {
+            if !again || outcome.interrupted {
                 break;
             }
         }

@@ -16,17 +16,20 @@ pub(super) fn shapes(data: &Dataset, batching: Batching, buckets: &[usize]) -> V
         return Vec::new();
     }
     let sizes = (least..=most).filter(|n| most <= MANY || n.is_power_of_two() || *n == most);
-    let mut examples: BTreeMap<usize, u32> = BTreeMap::new();
+    let mut examples: BTreeMap<usize, (u32, usize)> = BTreeMap::new();
     for (at, sample) in (0_u32..).zip(data.samples()) {
         let length = sample.0.iter().filter_map(|(_, tensor)| tensor.shape().get(1)).max();
         let length = length.copied().unwrap_or(0);
         let bucket = buckets.iter().copied().find(|b| *b >= length);
         // Without buckets lengths are free, and the longest stands for all.
         let key = if buckets.is_empty() { 0 } else { bucket.unwrap_or(length) };
-        examples.entry(key).or_insert(at);
+        let (known, longest) = examples.entry(key).or_insert((at, length));
+        if length > *longest {
+            (*known, *longest) = (at, length);
+        }
     }
     sizes
-        .flat_map(|size| examples.values().map(move |at| (*at, size)).collect::<Vec<_>>())
+        .flat_map(|size| examples.values().map(move |(at, _)| (*at, size)).collect::<Vec<_>>())
         .collect()
 }
 

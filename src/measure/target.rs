@@ -63,6 +63,10 @@ impl<'a> SessionTarget<'a> {
             // One sample is what the session takes as it is: nothing is copied.
             let only = samples.clone().next().unwrap_or(0);
             let inputs = all.get(only as usize).ok_or_else(|| out_of_range(only))?;
+            if self.data.is_ragged() {
+                self.padding.values += values_of(inputs);
+                self.padding_tenths[0] += 1;
+            }
             self.session.run(inputs, &mut trace)
         } else {
             let rows = samples.map(|s| &all[s as usize % all.len()]);
@@ -102,6 +106,11 @@ impl<'a> SessionTarget<'a> {
         }
         Ok((checked, differing))
     }
+}
+
+/// Values of a sample, counted as those of a batch are.
+fn values_of(sample: &Tensors) -> u64 {
+    sample.0.iter().map(|(_, tensor)| tensor.data().len() as u64).sum()
 }
 
 fn out_of_range(sample: u32) -> Error {

@@ -50,9 +50,10 @@ pub(super) fn rss_trend(loaded: &Loaded) -> Option<Trend> {
 /// What a sample drew: by counters where there are any, otherwise estimated from the machine's use.
 pub(super) fn energy(loaded: &Loaded, summary: &Summary, host: &Host) -> Option<EnergyRecord> {
     let rate = summary.throughput.as_ref().map(|t| t.value).filter(|rate| *rate > 0.0)?;
-    let seconds = Some(loaded.counted.as_secs_f64()).filter(|s| *s > 0.0)?;
     let seen = &loaded.samples;
-    let (watts, source) = match (seen.joules, seen.gpu_joules) {
+    let seconds = seen.seconds;
+    let counted = |joules: Option<f64>| joules.filter(|_| seconds > 0.0);
+    let (watts, source) = match (counted(seen.joules), counted(seen.gpu_joules)) {
         (Some(cpu), Some(gpu)) => {
             ((cpu + gpu) / seconds, "measured: RAPL packages and NVML".to_owned())
         }

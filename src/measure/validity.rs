@@ -33,7 +33,7 @@ pub struct Evidence {
     pub rss: Bytes,
     /// What the log of observations may have added to it.
     pub log: Bytes,
-    /// Share of the window held back by a CPU quota that nobody asked for.
+    /// CPU-seconds a second held back by a CPU quota that nobody asked for.
     pub throttled_share: Option<f64>,
     /// Share of the machine's CPU time given to other machines.
     pub steal_share: Option<f64>,
@@ -176,14 +176,10 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "throttled",
         limit: 0.01,
-        says: "a CPU quota holds the process back for at most {} of the window",
+        says: "a CPU quota holds back at most {} CPU-seconds a second",
         is_disturbance: false,
         check: |e, limit| {
-            share_above(
-                e.throttled_share,
-                limit,
-                "of the window was spent held back by a CPU quota",
-            )
+            share_above(e.throttled_share, limit, "of a CPU's time was held back by a CPU quota")
         },
     },
     Rule {

@@ -21,6 +21,8 @@ use crate::workload::Dataset;
 
 /// Least batches that warm a session up, whatever the time they take.
 const LEAST_WARM_BATCHES: u32 = 3;
+/// Requests of an offline load at most: each is held in memory.
+const MOST_OFFLINE: u32 = 10_000_000;
 /// An open load's ramp is this part of its window: its queue fills up first.
 const RAMP_SHARE: u64 = 10;
 
@@ -292,8 +294,9 @@ impl Ready {
             total_ticks: pressure.total_ticks,
             busy_ticks: pressure.busy_ticks,
             steal_ticks: pressure.steal_ticks,
-            throttled_ns: pressure.throttled_ns,
+            throttled_ns: pressure.throttled_ns(),
             samples,
+            carried: served.carried,
         };
         for mut target in targets {
             if let Some(misses) = target.shape_misses {
@@ -338,7 +341,7 @@ impl Ready {
                     clippy::cast_sign_loss,
                     reason = "casts of floats saturate"
                 )]
-                let wanted = (wanted as u32).max(least);
+                let wanted = (wanted as u32).clamp(least, MOST_OFFLINE.max(least));
                 // Fixed batches are all full.
                 let all = wanted.next_multiple_of(batching.least());
                 (Source::All(all), Stop::Drained)

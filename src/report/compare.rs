@@ -59,15 +59,13 @@ impl Comparison {
                 let ratio = |of: Option<f64>, unit: &str| {
                     of.map_or_else(|| NONE.to_owned(), |v| format!("{v:.2}{unit}"))
                 };
-                let speedup = match (versus.speedup_low, versus.speedup_high) {
-                    (Some(low), Some(high)) => {
+                let speedup =
+                    if let (Some(low), Some(high)) = (versus.speedup_low, versus.speedup_high) {
                         format!("{} [{low:.2}, {high:.2}]", ratio(versus.speedup, "×"))
-                    }
-                    _ => {
+                    } else {
                         let unpaired = if versus.speedup.is_some() { "~" } else { "" };
                         format!("{unpaired}{}", ratio(versus.speedup, "×"))
-                    }
-                };
+                    };
                 let mut cells = vec![
                     record.case.variant.clone(),
                     format!("{} × {}", record.case.batching.sizes(), record.case.scenario),
@@ -92,8 +90,8 @@ impl Comparison {
             .collect();
         let title = format!(
             "compared with {baseline} (load: batch × scenario). Speed-up is that of full batches, one at a \
-             time, with its 95 % interval over pairs of fresh processes that take turns; with ~ it is a \
-             ratio of medians of separate processes, which differ by 20 % and more on shared machines. \
+             time, with its 95 % interval over pairs of fresh processes that take turns (and so are held back \
+             less by a quota than under load); with ~ it is a ratio of medians of separate processes, which differ by 20 % and more on shared machines. \
              {}The difference is paired, sample by sample, with the model itself.",
             decides.as_ref().map_or_else(String::new, |m| format!("Kept is {m}. "))
         );

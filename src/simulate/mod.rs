@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::load::{Dispatch, Engine, Observation, Outcome};
+use crate::load::{Dispatch, Engine, Observation, Outcome, Request};
 use crate::units::Nanos;
 
 /// Runs `engine` with `sessions` until nothing comes or waits any more, a batch taking as long as
@@ -35,18 +35,8 @@ pub fn simulate(
             done.push(Reverse((now + service(&dispatch), session)));
             running[usize::from(session)] = Some((now, dispatch));
         }
-        for request in engine.take_rejected() {
-            observations.push(Observation {
-                scheduled: request.scheduled,
-                sent: request.sent,
-                start: request.sent,
-                done: request.sent,
-                batch: u32::MAX,
-                session: 0,
-                sample: request.sample,
-                outcome: Outcome::Rejected,
-            });
-        }
+        let rejected = engine.take_rejected();
+        observations.extend(rejected.iter().map(|r| unanswered(r, Outcome::Rejected)));
         let event = engine.next_event().filter(|_| !idle.is_empty());
         let next = match (event, done.peek()) {
             (Some(event), Some(Reverse((end, _)))) if event < *end => Some(event),
@@ -57,7 +47,12 @@ pub fn simulate(
             now = now.max(event);
             continue;
         }
-        let Some(Reverse((end, session))) = done.pop() else { return observations };
+        let Some(Reverse((end, session))) = done.pop() else {
+            // Where some were rejected, the last ones may not fill a fixed batch.
+            let left = engine.abandon();
+            observations.extend(left.iter().map(|r| unanswered(r, Outcome::Unfinished)));
+            return observations;
+        };
         now = end;
         idle.push(session);
         let Some((start, dispatch)) = running[usize::from(session)].take() else { continue };
@@ -77,6 +72,19 @@ pub fn simulate(
             engine.stop();
         }
         engine.complete(dispatch, end, end);
+    }
+}
+
+fn unanswered(request: &Request, outcome: Outcome) -> Observation {
+    Observation {
+        scheduled: request.scheduled,
+        sent: request.sent,
+        start: request.sent,
+        done: request.sent,
+        batch: u32::MAX,
+        session: 0,
+        sample: request.sample,
+        outcome,
     }
 }
 
@@ -248,6 +256,21 @@ mod tests {
             assert!(found <= bound * 1.005, "at {rate}: {found} is above {bound}");
             assert!(found >= bound * 0.8, "at {rate}: {found} is far below {bound}");
         }
+    }
+
+    #[test]
+    fn no_request_is_forgotten_where_some_are_rejected() {
+        let engine = Engine::new(Setup {
+            source: Source::Schedule((0..800).map(Nanos).collect()),
+            batching: Batching::Fixed(8),
+            sessions: 1,
+            queue: Some(20),
+            samples: SampleOrder::shuffled(5, 1),
+        });
+        let observations = simulate(engine, 1, u64::MAX, |_| Nanos(50));
+        assert_eq!(observations.len(), 800);
+        let left = observations.iter().filter(|o| o.outcome == Outcome::Unfinished).count();
+        assert!(left < 8, "{left}");
     }
 
     #[test]

@@ -216,6 +216,24 @@ impl Record {
     }
 }
 
+impl Versus {
+    /// Beside a baseline that has no record: its name, and both files' sizes.
+    pub fn unmeasured(baseline: &str, size: u64, baseline_size: u64) -> Self {
+        Self {
+            baseline: baseline.to_owned(),
+            speedup: None,
+            size_ratio: (size > 0 && baseline_size > 0).then(|| size as f64 / baseline_size as f64),
+            quality_kept: None,
+            basis: "unmeasured".to_owned(),
+            speedup_low: None,
+            speedup_high: None,
+            pairs: Vec::new(),
+            observations: Vec::new(),
+            failure: None,
+        }
+    }
+}
+
 /// A case beside the baseline's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Versus {
@@ -229,7 +247,7 @@ pub struct Versus {
     pub quality_kept: Option<f64>,
     /// How the two were measured: `alternating_bursts` of pairs of fresh processes that are live together,
     /// a full batch at a time; `separate_processes`, one after the other; `invalid` where one of the
-    /// latter cannot be believed.
+    /// latter cannot be believed; `unmeasured` where the baseline has no record.
     pub basis: String,
     /// Lower end of the speed-up's 95 % interval over process pairs (Hodges–Lehmann, exact signed rank);
     /// `null` on any other basis.
@@ -260,11 +278,21 @@ pub struct Hashes {
 }
 
 /// CPUs that a process may use, and why not more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it all")]
 pub struct CpuLimit {
     pub count: usize,
     pub reason: String,
+    /// CPUs' worth of time, where a quota is what limits it.
+    #[serde(default)]
+    pub quota: Option<f64>,
+}
+
+impl CpuLimit {
+    /// CPUs' worth of time that a process may use.
+    pub fn time(&self) -> f64 {
+        self.quota.unwrap_or(self.count as f64)
+    }
 }
 
 /// Two different questions.
@@ -440,7 +468,8 @@ pub struct Telemetry {
     pub foreign_share: Option<f64>,
     /// Share of the machine's CPU time that the hypervisor gave to others.
     pub steal_share: Option<f64>,
-    /// Share of the window in which the cgroup was held back by its quota.
+    /// CPU-seconds a second that a quota held back, over all CPUs: two threads that are held back half of
+    /// the time are 1.
     pub throttled_share: Option<f64>,
     /// How often the following were looked at.
     #[serde(default)]

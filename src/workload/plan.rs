@@ -110,6 +110,12 @@ impl Plan {
                 return Some("the mock's virtual clock serves one session".to_owned());
             }
             let least = case.batching.least() as usize;
+            let queue = resolved.workload.load.queue;
+            if let (Scenario::Open(_), Some(queue)) = (&case.scenario, queue)
+                && queue < least
+            {
+                return Some(format!("a queue of {queue} never holds a batch of {least}"));
+            }
             let outstanding = case.scenario.outstanding(case.batching)? as usize;
             (usize::from(case.sessions) > 1 && outstanding < least * usize::from(case.sessions))
                 .then(|| {

@@ -55,7 +55,7 @@ impl Resolved {
     }
 
     /// Hash of what all cases of a run must share to stand in one table: model, data, windows,
-    /// seed, quality and engine options. Lists of cases, attempts and time-outs are not among it.
+    /// seed, bounds, queue, buckets, deployment, quality and engine options. Lists of cases, attempts and time-outs are not among it.
     pub fn conditions(&self) -> Result<String> {
         let load = &self.workload.load;
         let engine = &self.workload.backends;
@@ -64,6 +64,7 @@ impl Resolved {
             (&self.workload.name, variants, &self.data.sha256, &self.workload.quality),
             (&self.head, &self.workload.baseline),
             (load.duration_s, load.warmup_s, load.seed),
+            (&load.slo, load.queue, &load.buckets, load.drain_s, &self.workload.deployment),
             (engine.optimization, engine.spinning),
         );
         let text = serde_json::to_string(&shared).map_err(|e| Error::internal("workload", e))?;

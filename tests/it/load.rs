@@ -104,8 +104,8 @@ fn an_offline_load_is_as_long_as_its_last_answer() {
 #[test]
 fn a_trace_is_replayed_and_a_bad_one_is_named_before_anything_runs() {
     let sandbox = Sandbox::new();
-    let times: String = (0..40).map(|i| format!("{}\n", f64::from(i) * 0.02)).collect();
-    sandbox.write("day.csv", format!("arrival_s\n{times}"));
+    let times: Vec<String> = (0..40).map(|i| (f64::from(i) * 0.02).to_string()).collect();
+    sandbox.write("day.csv", format!("arrival_s\n{}\n", times.join("\n")));
     let load = "scenarios = [{ open = { arrivals = { trace = { file = \"day.csv\" } } } }]";
     let record = &records(&sandbox, "latency_us=1000", load)[0];
     // The first tenth of a second is the ramp.
@@ -171,7 +171,7 @@ fn variants_are_compared_in_pairs_of_fresh_processes() {
     sandbox.run(&["run", few.to_str().unwrap()]).assert_error(&["load.pairs", "6 to 64"]);
 }
 
-/// Whether control groups with a quota can be made here.
+/// Whether control groups with a quota can be made below cgroup v1's root, as root can.
 fn quotas_can_be_made() -> bool {
     let group =
         Path::new("/sys/fs/cgroup/cpu").join(format!("infermark-try-{}", std::process::id()));
@@ -194,7 +194,7 @@ fn a_deployment_runs_in_its_quota_or_is_an_error() {
         format!("{front}[deployment]\ncpus = 1.0\n\n[backends]{rest}")
     });
     let ran = sandbox.run(&["run", &workload]);
-    if !quotas_can_be_made() {
+    if ran.code == Some(1) && !quotas_can_be_made() {
         ran.assert_error(&["[deployment] cpus", "docker run --cpus"]);
         eprintln!("NOT TRIED: no cgroup can be made here");
         return;
