@@ -8,13 +8,15 @@ mod record;
 mod run_dir;
 mod serving;
 mod summary;
+mod versus;
 
 pub use observations::{ObservationsFile, read_observations, write_observations};
 pub use record::{
     CaseRecord, CpuLimit, EnergyRecord, Hashes, LineageRecord, LoadRecord, Machine, MemoryBytes,
-    OpRow, ProviderShare, Record, SCHEMA_VERSION, Telemetry, TimingMs, Verdict, Versus, WorkRecord,
+    OpRow, ProviderShare, Record, SCHEMA_VERSION, Telemetry, TimingMs, Verdict, WorkRecord,
     WorkRow,
 };
 pub use run_dir::{Manifest, RunDir, RunInfo, list_runs};
 pub use serving::{Serving, SloRecord, Span, serving, slo};
 pub use summary::{Summary, Throughput, summarise};
+pub use versus::Versus;
