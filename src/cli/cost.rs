@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::output::{self, Format};
 use super::{prices, runs};
 use crate::economics::{Choice, CostRow, Term, costs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::store::{RunDir, SCHEMA_VERSION};
 
@@ -65,6 +65,13 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
         Format::Md => output::markdown(&HEADER, costs.rows.iter().map(cells)),
         Format::Table => table(&costs.rows),
     };
+    if costs.rows.is_empty() {
+        return Err(Error::input(
+            "the run",
+            "holds open loads only, which do not show what a machine can serve",
+        )
+        .remedy("measure a closed or offline load beside them: infermark run … --concurrency 16"));
+    }
     output::figures(&text)?;
     if args.format == Format::Table {
         let mut notes = notes;

@@ -1,11 +1,13 @@
 //! The variants that a workload's recipes ask for: made before anything is measured, or taken where
 //! they are there.
 
+use std::path::Path;
+
 use super::runtime::Runtime;
 use super::{compress, interrupt, output};
 use crate::artifact::find_library;
 use crate::compress::OnBreak;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hardware;
 use crate::measure::{Made, Maker, WorkerCommand};
 use crate::settings::Settings;
@@ -19,24 +21,24 @@ const BACKEND: Engine = Engine::Ort;
 /// Adds the variants of the workload's recipes to what is measured.
 ///
 /// With `may_make` unset nothing is made: a variant that is not there yet stands in with a name in
-/// place of its hash.
+/// place of its hash. Whether all could be made: one that cannot is said, and left out.
 pub(super) fn variants(
     resolved: &mut Resolved,
     settings: &Settings,
     runtime: Option<Runtime>,
     may_make: bool,
-) -> Result<()> {
+) -> Result<bool> {
     let specs = std::mem::take(&mut resolved.to_make);
     if specs.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let folder = settings.variants.join(&resolved.workload.name);
     if !may_make {
         for spec in &specs {
             output::say(&format!("  {}: is made before it is measured", spec.called()));
-            resolved.variants.push(stand_in(resolved, spec));
+            resolved.variants.push(stand_in(resolved, spec, &folder)?);
         }
-        return Ok(());
+        return Ok(true);
     }
     let recipes: Vec<Recipe> = specs.iter().filter_map(|s| s.recipe.clone()).collect();
     let calibration = compress::samples(resolved, &recipes, false, &settings.cache)?;
@@ -58,17 +60,26 @@ pub(super) fn variants(
         };
         for recipe in &recipes {
             output::say(&format!("  {recipe}: making it, or taking it from {}", folder.display()));
-            made.push(maker.make(recipe, &mut |_| ())?);
+            match maker.make(recipe, &mut |_| ()) {
+                Ok(one) => made.push(Some(one)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+                // What one recipe cannot do does not stop the others.
+                Err(error) => {
+                    output::error(&error);
+                    made.push(None);
+                }
+            }
         }
     }
-    for (spec, made) in specs.iter().zip(made) {
+    let all = made.iter().all(Option::is_some);
+    for (spec, made) in specs.iter().zip(made).filter_map(|(spec, made)| Some((spec, made?))) {
         for warning in &made.card.warnings {
             output::say(&format!("  ! {}: {warning}", spec.called()));
         }
         let variant = variant(resolved, spec, &made)?;
         resolved.variants.push(variant);
     }
-    Ok(())
+    Ok(all)
 }
 
 fn variant(resolved: &Resolved, spec: &VariantSpec, made: &Made) -> Result<Variant> {
@@ -98,14 +109,20 @@ fn lineage(resolved: &Resolved, spec: &VariantSpec, card: Option<&Card>) -> Line
     }
 }
 
-fn stand_in(resolved: &Resolved, spec: &VariantSpec) -> Variant {
-    Variant {
+/// What is not made yet; what was made before has its hash, so that its cases have their ids.
+fn stand_in(resolved: &Resolved, spec: &VariantSpec, folder: &Path) -> Result<Variant> {
+    let recipe = spec.recipe.clone().unwrap_or(Recipe::External);
+    let file = format!("{}.{recipe}.onnx", resolved.workload.name);
+    let known = Card::beside(&folder.join(file))?
+        .filter(|card| card.parent_sha256 == resolved.variants[0].sha256);
+    let unmade = || format!("not made: {}", spec.called());
+    Ok(Variant {
         name: spec.called(),
         recipe: spec.recipe.clone().unwrap_or(Recipe::External),
         path: resolved.variants[0].path.clone(),
-        sha256: format!("not made: {}", spec.called()),
+        sha256: known.map_or_else(unmade, |card| card.sha256),
         size: Bytes(0),
         weights: Bytes(0),
         lineage: lineage(resolved, spec, None),
-    }
+    })
 }

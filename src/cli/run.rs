@@ -138,7 +138,7 @@ fn one(args: &Args, settings: &Settings) -> Result<Ended> {
     for note in &resolved.notes {
         output::say(&format!("  {note}"));
     }
-    make::variants(&mut resolved, settings, args.runtime, !args.dry_run)?;
+    let all_made = make::variants(&mut resolved, settings, args.runtime, !args.dry_run)?;
     if let Some(path) = &args.save_workload {
         target::save_workload(path, &resolved, &base)?;
     }
@@ -150,7 +150,10 @@ fn one(args: &Args, settings: &Settings) -> Result<Ended> {
         return dry_run(args.format, &resolved, &plan, budget).map(|()| Ended::Fine);
     }
     let (run_dir, outcome) = measure(args, settings, &resolved, &plan, budget)?;
-    finish(args, &run_dir, &outcome)
+    match finish(args, &run_dir, &outcome)? {
+        Ended::Fine if !all_made => Ok(Ended::Failed),
+        ended => Ok(ended),
+    }
 }
 
 fn measure(
@@ -168,6 +171,13 @@ fn measure(
         }
     }
     if let Some(deployment) = resolved.workload.deployment {
+        let there = host.effective_cpus.count;
+        if deployment.cpus > there as f64 {
+            let message =
+                format!("is {}, more than the {there} CPUs that there are", deployment.cpus);
+            return Err(Error::input("deployment.cpus", message)
+                .remedy("run it on a machine with more, or leave it out"));
+        }
         host = host.within(deployment.cpus);
         output::say(&format!(
             "  threads: for {} ({})",

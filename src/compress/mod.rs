@@ -127,6 +127,20 @@ pub fn compress(
         return Err(Error::input("calibration", "has no samples")
             .remedy("give data: --data FILE.npz, or [calibration] in the workload"));
     }
+    for (what, is_one) in [
+        ("quantise", Stage::quantises as fn(&Stage) -> bool),
+        ("make floats of 16 bits", |s| matches!(s, Stage::Half(_))),
+    ] {
+        let mut such = job.stages.iter().filter(|stage| is_one(stage));
+        if let (Some(first), Some(second)) = (such.next(), such.next()) {
+            let message = format!("both `{first}` and `{second}` {what}");
+            return Err(Error::input(
+                format!("recipe `{}`", Recipe::Stages(job.stages.to_vec())),
+                message,
+            )
+            .remedy("of a chain let one stage do so"));
+        }
+    }
     let mut graph = prepare::prepared(job.parent)?;
     let parameters = float_parameters(&graph);
     if let Some(stage) = job.stages.iter().find(|s| s.quantises()) {

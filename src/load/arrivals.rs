@@ -62,7 +62,12 @@ pub fn schedule(open: &Open, length: Nanos, seed: u64) -> Result<Vec<Nanos>> {
 fn trace(file: &Path) -> Result<Vec<f64>> {
     let text = std::fs::read_to_string(file).map_err(|e| Error::io(file, "read", &e))?;
     let mut times = Vec::new();
-    for (line, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+    for (line, text) in text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .enumerate()
+        .filter(|(_, text)| !text.trim().is_empty())
+    {
         let time = text.split(',').next().unwrap_or_default().trim().parse::<f64>();
         let bad = |what: &str| {
             Error::input(format!("{} line {}", file.display(), line + 1), what)

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// Nobody waits longer for others.
+const MOST_DELAY_MS: f64 = 60_000.0;
+
 /// How requests come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -105,6 +108,18 @@ impl Batching {
     }
 }
 
+impl Batching {
+    /// Why nothing can be batched so.
+    pub fn impossible(self) -> Option<String> {
+        if self.size() == 0 {
+            return Some("a batch needs at least 1 sample".to_owned());
+        }
+        let Self::Dynamic { max_delay_ms, .. } = self else { return None };
+        (!(0.0..=MOST_DELAY_MS).contains(&max_delay_ms))
+            .then(|| format!("max_delay_ms is a time from 0 to {MOST_DELAY_MS} ms"))
+    }
+}
+
 impl Scenario {
     /// Requests outstanding at any time where that is known, given how they are batched.
     pub fn outstanding(&self, batching: Batching) -> Option<u32> {
@@ -127,13 +142,8 @@ impl Scenario {
 
     /// Why this scenario can never run with this batching, if it can't.
     pub fn impossible_with(&self, batching: Batching) -> Option<String> {
-        if batching.size() == 0 {
-            return Some("a batch needs at least 1 sample".to_owned());
-        }
-        if let Batching::Dynamic { max_delay_ms, .. } = batching
-            && !(max_delay_ms.is_finite() && max_delay_ms >= 0.0)
-        {
-            return Some("max_delay_ms is a time in ms, 0 or more".to_owned());
+        if let Some(reason) = batching.impossible() {
+            return Some(reason);
         }
         match self {
             Self::Closed { concurrency: 0 } => {
@@ -149,7 +159,8 @@ impl Scenario {
 }
 
 impl Open {
-    fn impossible(&self) -> Option<String> {
+    /// Why it can never come, whatever serves it.
+    pub fn impossible(&self) -> Option<String> {
         let sound = |rate: f64| rate.is_finite() && rate > 0.0 && rate <= 1e6;
         match (&self.arrivals, self.rate) {
             (Arrivals::Trace { .. }, None) => None,

@@ -6,7 +6,7 @@ use crate::error::{ErrorKind, Result};
 use crate::load::Scenario;
 use crate::stats::{self, CONFIDENCE};
 use crate::store::{RunDir, Versus, write_observations};
-use crate::units::Nanos;
+use crate::units::{Clock, Nanos, RealClock};
 use crate::workload::Case;
 
 /// Rounds of a process pair.
@@ -31,6 +31,7 @@ impl Bench<'_> {
         baseline: usize,
         run_dir: &RunDir,
     ) -> Paired {
+        let clock = RealClock::start();
         let mut paired = Paired::default();
         let result = self.pairs(case, process, baseline, run_dir, &mut paired);
         if let Err(error) = result {
@@ -38,6 +39,7 @@ impl Bench<'_> {
             paired.failure =
                 Some(if interrupted { INTERRUPTED.to_owned() } else { error.to_string() });
         }
+        paired.took = clock.now();
         paired
     }
 

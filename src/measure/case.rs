@@ -73,6 +73,8 @@ pub(super) struct Paired {
     pub(super) observations: Vec<ObservationsFile>,
     /// Why there are none.
     pub(super) failure: Option<String>,
+    /// Time that they took.
+    pub(super) took: Nanos,
 }
 
 /// What is found out about a case besides its latency.

@@ -189,9 +189,23 @@ impl Maker<'_> {
             return Ok(Made { path: None, card, was_there: false, parent_quality });
         }
         std::fs::create_dir_all(self.folder).map_err(|e| Error::io(self.folder, "create", &e))?;
-        graph.write(&path)?;
-        let facts = artifact_facts(&path)?;
+        let fresh = path.with_extension("onnx.new");
+        graph.write(&fresh)?;
+        let facts = artifact_facts(&fresh)?;
         (card.sha256, card.size_bytes) = (facts.sha256, facts.size);
+        if let Some(known) = before.as_ref().filter(|b| b.approval() == Approval::Approved)
+            && known.sha256 != card.sha256
+            && path.is_file()
+        {
+            // What cannot be removed is in nobody's way.
+            let _ = std::fs::remove_file(&fresh);
+            let message = "is approved, and what was made now has other bytes: other samples, another \
+                           budget, runtime or version";
+            return Err(Error::input(path.display(), message).remedy(
+                "ask as before, reject it (`infermark variants reject`), or name another folder with --out",
+            ));
+        }
+        std::fs::rename(&fresh, &path).map_err(|e| Error::io(&path, "write", &e))?;
         // Decisions speak of bytes: those on other bytes are kept, and hold for nothing.
         // Another model's are not this one's.
         card.approvals = before.map(|b| b.approvals).unwrap_or_default();

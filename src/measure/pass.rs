@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::beside::BASIS;
-use super::case::{Ask, Bench, Measured, provider_shares};
+use super::case::{Ask, Bench, Measured, Paired, provider_shares};
 use super::judge;
 use super::run::RunOptions;
 use super::validity::is_worth_another_attempt;
@@ -44,7 +44,9 @@ impl<'a> Pass<'a> {
             let cut_short =
                 is_worth_another_attempt(&record.verdict.reasons) && record.process + 1 < attempts;
             let failed = record.versus_baseline.as_ref().is_some_and(|v| v.failure.is_some());
-            let no_pairs = failed && options.resolved.workload.load.pairs > 0;
+            let has_none = record.versus_baseline.as_ref().is_some_and(|v| v.basis != BASIS);
+            let may_have = record.case.sessions == 1 && options.resolved.workload.load.pairs > 0;
+            let no_pairs = may_have && (failed || has_none);
             if record.failure.is_some() || cut_short || no_pairs {
                 done.remove(&id);
             } else {
@@ -72,7 +74,7 @@ impl<'a> Pass<'a> {
         &mut self,
         case: &Case,
         process: u32,
-        window: Nanos,
+        (window, may_pair): (Nanos, bool),
         phase: &mut dyn FnMut(&str),
     ) -> Result<Measured> {
         let resolved = self.options.resolved;
@@ -86,9 +88,13 @@ impl<'a> Pass<'a> {
         if measured.late_failure.is_none()
             && let Some(baseline) = self.pairs_with(case)
         {
-            phase("beside the baseline");
-            measured.paired =
-                Some(self.bench.beside(case, process, baseline, self.options.run_dir));
+            measured.paired = Some(if may_pair {
+                phase("beside the baseline");
+                self.bench.beside(case, process, baseline, self.options.run_dir)
+            } else {
+                let failure = Some("the time budget leaves no time for it".to_owned());
+                Paired { failure, ..Paired::default() }
+            });
         }
         let Some(outputs) = measured.outputs.take() else { return Ok(measured) };
         let is_parent = case.variant == 0;
@@ -174,6 +180,18 @@ impl<'a> Pass<'a> {
         let baseline = resolved.variants.iter().position(|v| v.name == name)?;
         let asked = resolved.workload.load.pairs > 0 && case.sessions == 1;
         (asked && baseline != case.variant && self.paired_of(case).is_none()).then_some(baseline)
+    }
+
+    /// Pairs that `cases` still ask for, one set for each variant and composition.
+    pub(super) fn pairs_to_come(&self, cases: &[Case]) -> u64 {
+        let asks =
+            |case: &&Case| !self.done.contains_key(&case.id) && self.pairs_with(case).is_some();
+        let sets: HashSet<String> = cases
+            .iter()
+            .filter(asks)
+            .map(|case| format!("{} {}", case.variant, composition(case)))
+            .collect();
+        sets.len() as u64 * u64::from(self.options.resolved.workload.load.pairs)
     }
 
     /// What pairs said of the case's variant on the same engine, in the same batches.

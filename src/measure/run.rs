@@ -112,7 +112,12 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
         let overhead = mean(&spent_beside_windows)
             .unwrap_or(seconds(options.resolved.workload.load.warmup_s) + OVERHEAD_GUESS);
         let asked = seconds(options.resolved.workload.load.duration_s);
-        let window = window(asked, options.budget, clock.now(), left, overhead);
+        // Pairs that would take more than half of what is left are given up rather than cases.
+        let pairs = Nanos(PAIR_GUESS.0.saturating_mul(pass.pairs_to_come(&cases[index..])));
+        let may_pair = options.budget.is_none_or(|budget| pairs.0 <= (budget - clock.now()).0 / 2);
+        let reserve = if may_pair { pairs } else { Nanos(0) };
+        let budget = options.budget.map(|budget| budget - reserve);
+        let window = window(asked, budget, clock.now(), left, overhead);
         let Some(window) = window else {
             outcome.not_run.push((label, "the time budget was used up".to_owned()));
             continue;
@@ -123,7 +128,10 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
         let first = pass.processes.get(&case.id).copied().unwrap_or(0);
         for process in first..first.saturating_add(attempts) {
             let (before, started_at) = (clock.now(), timestamp());
-            let result = pass.case(case, process, window, &mut |name| observer.phase(name));
+            let mut paired = Nanos(0);
+            let result = pass.case(case, process, (window, may_pair), &mut |name| {
+                observer.phase(name);
+            });
             let record = match result {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
                     outcome.interrupted = true;
@@ -132,6 +140,7 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
                 result => {
                     let mut record = pass.record(case, process, started_at, &result);
                     if let Ok(measured) = &result {
+                        paired = measured.paired.as_ref().map_or(Nanos(0), |p| p.took);
                         record.observations = Some(store::write_observations(
                             options.run_dir.path(),
                             &format!("observations/{}-{process}-0.csv.gz", case.id),
@@ -141,7 +150,7 @@ pub fn run(options: &RunOptions<'_>, observer: &mut dyn Observer) -> Result<RunO
                     record
                 }
             };
-            spent_beside_windows.push((clock.now() - before) - window);
+            spent_beside_windows.push((clock.now() - before) - window - paired);
             options.run_dir.append(&record)?;
             let disturbed = is_worth_another_attempt(&record.verdict.reasons);
             let again = disturbed

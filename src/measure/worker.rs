@@ -331,6 +331,15 @@ impl Ready {
             Scenario::Open(open) => {
                 let ramp = Nanos(duration.0 / RAMP_SHARE);
                 let times = load::schedule(open, ramp + duration, self.spec.seed)?;
+                if times.last().is_none_or(|last| *last < ramp) {
+                    return Err(Error::input(
+                        "load.scenarios",
+                        format!("{open}: no request is due in the window"),
+                    )
+                    .remedy(
+                        "raise the rate or load.duration_s; a trace counts seconds from its start",
+                    ));
+                }
                 (Source::Schedule(times), Stop::Open { ramp, duration, grace: self.spec.drain })
             }
             Scenario::Offline => {

@@ -58,10 +58,10 @@ const COLUMNS: &[Column] = &[
     ("mean_batch", |r| text(r.load.as_ref().and_then(LoadRecord::mean_batch))),
     ("rejected", |r| r.load.as_ref().map(|l| l.rejected.to_string()).unwrap_or_default()),
     ("unfinished", |r| r.load.as_ref().map(|l| l.unfinished.to_string()).unwrap_or_default()),
-    ("lag_p99_ms", |r| text(r.load.as_ref().map(|l| l.lag_ms.p99))),
-    ("waiting_p99_ms", |r| text(r.load.as_ref().map(|l| l.waiting_ms.p99))),
-    ("service_p50_ms", |r| text(r.load.as_ref().map(|l| l.service_ms.p50))),
-    ("service_p99_ms", |r| text(r.load.as_ref().map(|l| l.service_ms.p99))),
+    ("lag_p99_ms", |r| text(r.load.as_ref().and_then(|l| Some(l.lag_ms?.p99)))),
+    ("waiting_p99_ms", |r| text(r.load.as_ref().and_then(|l| Some(l.waiting_ms?.p99)))),
+    ("service_p50_ms", |r| text(r.load.as_ref().and_then(|l| Some(l.service_ms?.p50)))),
+    ("service_p99_ms", |r| text(r.load.as_ref().and_then(|l| Some(l.service_ms?.p99)))),
     ("slo_met", |r| {
         let met = r.load.as_ref().and_then(|l| l.slo.as_ref()).and_then(|slo| slo.met);
         met.map(|met| met.to_string()).unwrap_or_default()
@@ -72,6 +72,12 @@ const COLUMNS: &[Column] = &[
     ("size_bytes", |r| r.size_bytes.0.to_string()),
     ("weights_bytes", |r| r.memory_bytes.weights.0.to_string()),
     ("peak_rss_bytes", |r| r.memory_bytes.peak_rss.map(|b| b.0.to_string()).unwrap_or_default()),
+    ("energy_j_per_inference", |r| text(r.energy_j_per_inference)),
+    ("energy_source", |r| r.energy.as_ref().map(|e| e.source.clone()).unwrap_or_default()),
+    ("throttled_share", |r| text(r.telemetry.and_then(|t| t.throttled_share))),
+    ("steal_share", |r| text(r.telemetry.and_then(|t| t.steal_share))),
+    ("foreign_share", |r| text(r.telemetry.and_then(|t| t.foreign_share))),
+    ("waiting_share", |r| text(r.telemetry.and_then(|t| t.waiting_share))),
     ("runtime_version", |r| r.runtime_version.clone().unwrap_or_default()),
     ("hardware_class", |r| r.hardware_class.clone()),
     ("valid", |r| r.verdict.valid.to_string()),

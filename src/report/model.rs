@@ -274,6 +274,15 @@ fn facts(records: &[Record]) -> Vec<(&'static str, String)> {
             middle(|t| t.first),
         ),
     ));
+    let energies: Vec<_> = measured.iter().filter_map(|r| r.energy.as_ref()).collect();
+    let joules = |e: &&&crate::store::EnergyRecord| e.joules_per_inference;
+    let least = energies.iter().min_by(|a, b| joules(a).total_cmp(&joules(b)));
+    let most = energies.iter().max_by(|a, b| joules(a).total_cmp(&joules(b)));
+    if let (Some(least), Some(most)) = (least, most) {
+        let (low, high) = (number(least.joules_per_inference), number(most.joules_per_inference));
+        let range = if low == high { low } else { format!("{low} to {high}") };
+        facts.push(("energy", format!("{range} J a sample ({})", most.source)));
+    }
     let padded = measured.iter().filter_map(|r| r.load.as_ref()?.padding_share).fold(0.0, f64::max);
     if padded > 0.0 {
         facts.push(("padding", format!("up to {:.0} % of a batch's values", 100.0 * padded)));

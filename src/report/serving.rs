@@ -40,8 +40,8 @@ pub(super) fn note(record: &Record) -> Option<String> {
     let span = |what: &str, span: crate::store::Span| {
         format!("{what} {}/{} ms", number(span.p50), number(span.p99))
     };
-    parts.push(format!("p50/p99 {}", span("waiting", load.waiting_ms)));
-    parts.push(span("in the session", load.service_ms));
+    parts.extend(load.waiting_ms.map(|waiting| format!("p50/p99 {}", span("waiting", waiting))));
+    parts.extend(load.service_ms.map(|service| span("in the session", service)));
     parts.extend(unanswered(load));
     Some(parts.join(", "))
 }

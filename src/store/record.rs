@@ -351,15 +351,16 @@ pub struct LoadRecord {
     /// Requests that still waited when the load's time was over: the same.
     #[serde(default)]
     pub unfinished: usize,
-    /// From a request's scheduled time until the client handed it over.
+    /// From a request's scheduled time until the client handed it over; `null`, as the next two, where none
+    /// was answered.
     #[serde(default)]
-    pub lag_ms: Span,
+    pub lag_ms: Option<Span>,
     /// From then until its batch began to run: waiting for a batch and for a session.
     #[serde(default)]
-    pub waiting_ms: Span,
+    pub waiting_ms: Option<Span>,
     /// From then until its outputs were there.
     #[serde(default)]
-    pub service_ms: Span,
+    pub service_ms: Option<Span>,
     /// Whether latency kept to the workload's bound; `null` where it has none.
     #[serde(default)]
     pub slo: Option<SloRecord>,

@@ -14,7 +14,7 @@ const SLO_CONFIDENCE: f64 = 0.99;
 
 /// Where the time of answered requests went, in ms: order statistics, or the largest value where there
 /// are too few requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Span {
     /// Half of the requests take no longer.
     pub p50: f64,
@@ -43,11 +43,11 @@ pub struct SloRecord {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Serving {
     /// From the scheduled time until the client handed the request over.
-    pub lag_ms: Span,
+    pub lag_ms: Option<Span>,
     /// From then until its batch began to run.
-    pub waiting_ms: Span,
+    pub waiting_ms: Option<Span>,
     /// From then until its outputs were there.
-    pub service_ms: Span,
+    pub service_ms: Option<Span>,
     /// Batches by the number of their samples.
     pub batch_sizes: BTreeMap<usize, usize>,
     /// Requests that found the queue full.
@@ -69,8 +69,8 @@ pub fn serving(observations: &[Observation], window: Window) -> Serving {
     let span = |of: fn(&Observation) -> Nanos| {
         let mut values: Vec<f64> = answered.iter().map(|o| of(o).as_millis_f64()).collect();
         values.sort_by(f64::total_cmp);
-        let at = |p| stats::order_statistic(&values, p).unwrap_or(0.0);
-        Span { p50: at(0.5), p99: at(0.99) }
+        let at = |p| stats::order_statistic(&values, p);
+        Some(Span { p50: at(0.5)?, p99: at(0.99)? })
     };
     let mut batches: BTreeMap<u32, usize> = BTreeMap::new();
     for observation in &answered {
@@ -155,7 +155,8 @@ mod tests {
         ];
         let window = Window { start: Nanos(0), end: Nanos(4 * ms) };
         let serving = serving(&observations, window);
-        assert_eq!((serving.waiting_ms.p50, serving.service_ms.p99), (1.0, 2.0));
+        let (waiting, service) = (serving.waiting_ms.unwrap(), serving.service_ms.unwrap());
+        assert_eq!((waiting.p50, service.p99), (1.0, 2.0));
         assert_eq!(serving.batch_sizes, BTreeMap::from([(1, 1), (2, 1)]));
         assert_eq!((serving.rejected, serving.offered_per_s), (1, 1000.0));
         // Three wait in the middle, one at the end.

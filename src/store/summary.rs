@@ -179,7 +179,8 @@ fn throughput(answered: &[&Observation], window: Window, carried: &[Nanos]) -> O
         .filter_map(|b| {
             let (first, after) = (b * batches.len() / blocks, (b + 1) * batches.len() / blocks);
             let block = &batches[first..after];
-            let to = block.last()?.0;
+            // The last one lasts as long as the window, in which perhaps nothing came any more.
+            let to = if b + 1 == blocks { window.end } else { block.last()?.0 };
             let length = (to - from).as_secs_f64();
             from = to;
             Some((block.iter().map(|(_, samples)| samples).sum(), length))
@@ -260,6 +261,14 @@ mod tests {
         let window = Window { start: Nanos(0), end: Nanos::from_secs(1) };
         let trend = summarise(&observations, window, &[]).trend.unwrap();
         assert!(trend.change.abs() < 0.01, "{trend:?}");
+    }
+
+    #[test]
+    fn time_in_which_nothing_came_counts() {
+        let (observations, window) = served(100, 1, 1_000_000);
+        let window = Window { end: Nanos(2 * window.end.0), ..window };
+        let throughput = summarise(&observations, window, &[]).throughput.unwrap().value;
+        assert!((throughput - 500.0).abs() < 1e-6, "{throughput}");
     }
 
     #[test]

@@ -75,6 +75,14 @@ impl LoadSpec {
             let message = "must be 0, or 6 to 64: fewer have no 95 % interval";
             return Err(("load.pairs", message.to_owned()));
         }
+        let open =
+            |s: &Scenario| if let Scenario::Open(open) = s { open.impossible() } else { None };
+        if let Some(message) = self.scenarios.iter().find_map(open) {
+            return Err(("load.scenarios", message));
+        }
+        if let Some(message) = self.batching.iter().find_map(|b| b.impossible()) {
+            return Err(("load.batching", message));
+        }
         if self.queue == Some(0) {
             return Err(("load.queue", "must be at least 1".to_owned()));
         }

@@ -56,6 +56,18 @@ impl Plan {
         let workload = &resolved.workload;
         let mut plan = Self { cases: Vec::new(), excluded: Vec::new() };
         let fixed_batch = fixed_batch(resolved);
+        let is_free = |input: &crate::graph::ValueSpec| {
+            input.dims.len() == 2 && !matches!(input.dims[1], Dim::Fixed(_))
+        };
+        if !workload.load.buckets.is_empty() && !resolved.outline.inputs.iter().any(is_free) {
+            return Err(Error::input(
+                "load.buckets",
+                "the model has no input of a free length to pad",
+            )
+            .remedy(
+                "buckets are lengths of inputs with two axes, batch and length; leave them out",
+            ));
+        }
         // The model first, then the baseline: the others are compared with them.
         let baseline = resolved.baseline();
         let mut order: Vec<usize> = (0..resolved.variants.len()).collect();
@@ -137,6 +149,17 @@ impl Plan {
     }
 }
 
+/// A scenario with its trace's name in place of its path, which differs from machine to machine.
+fn named(scenario: &Scenario) -> Scenario {
+    let mut scenario = scenario.clone();
+    if let Scenario::Open(Open { arrivals: Arrivals::Trace { file }, .. }) = &mut scenario
+        && let Some(name) = file.file_name()
+    {
+        *file = name.into();
+    }
+    scenario
+}
+
 /// The batch that the model's signature fixes, if it does.
 fn fixed_batch(resolved: &Resolved) -> Option<usize> {
     resolved.outline.inputs.iter().find_map(|input| match input.dims.first() {
@@ -214,7 +237,7 @@ impl Case {
             batching: self.batching,
             sessions: self.sessions,
             threads: self.threads,
-            scenario: &self.scenario,
+            scenario: &named(&self.scenario),
             trace_sha256: self.trace_sha256(resolved)?,
             queue: resolved
                 .workload

@@ -44,7 +44,8 @@ impl Resolved {
     pub fn located(&self, scenario: &Scenario) -> Scenario {
         let mut scenario = scenario.clone();
         if let Scenario::Open(Open { arrivals: Arrivals::Trace { file }, .. }) = &mut scenario {
-            *file = self.base.join(&*file);
+            let there = self.base.join(&*file);
+            *file = there.canonicalize().unwrap_or(there);
         }
         scenario
     }
@@ -109,15 +110,18 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
     }
     let mut variants = vec![Variant {
         name: workload.model.variant.clone(),
-        recipe: Recipe::AsGiven,
+        recipe: card.as_ref().map_or(Recipe::AsGiven, |card| card.applied.clone()),
         path: absolute(&model.path)?,
         sha256,
         size,
         weights: outline.weights,
         lineage: Lineage {
-            made_by: (!made_of.is_empty()).then(|| {
-                format!("infermark {}, of {}", env!("CARGO_PKG_VERSION"), made_of.join(", "))
-            }),
+            made_by: if made_of.is_empty() {
+                card.as_ref().map(|c| format!("infermark {} on {}", c.tool_version, c.runtime))
+            } else {
+                let of = made_of.join(", ");
+                Some(format!("infermark {}, of {of}", env!("CARGO_PKG_VERSION")))
+            },
             approval: card.as_ref().map(Card::approval),
             ..Lineage::default()
         },
@@ -127,7 +131,9 @@ pub fn resolve(workload: Workload, split: Split, base: &Path, cache: &Cache) -> 
         for spec in &workload.variants {
             match &spec.path {
                 Some(path) => {
-                    variants.push(external(spec, path, &workload, &outline, base, cache)?);
+                    let model = (&outline, variants[0].sha256.as_str());
+                    let made = external(spec, path, &workload, model, base, cache)?;
+                    variants.push(made);
                 }
                 None => to_make.push(spec.clone()),
             }
@@ -223,7 +229,7 @@ fn external(
     spec: &VariantSpec,
     path: &Source,
     workload: &Workload,
-    model: &Outline,
+    (model, parent): (&Outline, &str),
     base: &Path,
     cache: &Cache,
 ) -> Result<Variant> {
@@ -257,7 +263,16 @@ fn external(
     let card = Card::beside(&file.path)?;
     if let Some(card) = &card {
         card.check(&file.path, &sha256)?;
+        if card.parent_sha256 != parent {
+            let message = format!(
+                "was made of another model, by its card: sha256 {}, where this one has {parent}",
+                card.parent_sha256
+            );
+            return Err(Error::input(format!("variant `{}`", spec.name), message)
+                .remedy("make it of this model; or, if that is meant, move its card away"));
+        }
     }
+    let by_card = |card: &Card| format!("infermark {} on {}", card.tool_version, card.runtime);
     Ok(Variant {
         name: spec.called(),
         recipe: card.as_ref().map_or(Recipe::External, |card| card.applied.clone()),
@@ -267,7 +282,7 @@ fn external(
         weights: outline.weights,
         lineage: Lineage {
             parent: Some(workload.model.variant.clone()),
-            made_by: spec.made_by.clone(),
+            made_by: spec.made_by.clone().or_else(|| card.as_ref().map(by_card)),
             upfront_cost_usd: spec.upfront_cost,
             approval: card.map(|card| card.approval()),
         },

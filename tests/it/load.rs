@@ -191,7 +191,8 @@ fn a_deployment_runs_in_its_quota_or_is_an_error() {
         let text = text.replace("\"single\", { closed = { concurrency = 16 } }", "\"single\"");
         let (front, rest) = text.split_once("[[variant]]").unwrap();
         let rest = rest.split_once("[backends]").unwrap().1;
-        format!("{front}[deployment]\ncpus = 1.0\n\n[backends]{rest}")
+        // Little enough to be held back by, whatever other tests leave of the machine.
+        format!("{front}[deployment]\ncpus = 0.3\n\n[backends]{rest}")
     });
     let ran = sandbox.run(&["run", &workload]);
     if ran.code == Some(1) && !quotas_can_be_made() {
@@ -203,11 +204,11 @@ fn a_deployment_runs_in_its_quota_or_is_an_error() {
     let records = sandbox.records();
     let [own, both] = &records[..] else { panic!("two cases: {}", ran.stderr) };
     assert_eq!(own["effective_cpus"]["count"], 1);
-    assert!(own["effective_cpus"]["reason"].as_str().unwrap().contains("[deployment] gives 1.00"));
+    assert!(own["effective_cpus"]["reason"].as_str().unwrap().contains("[deployment] gives 0.30"));
     assert_eq!((&own["threads_used"], &both["threads_used"]), (&1.into(), &2.into()));
-    // Two spinning threads on one CPU's worth of time are held back, and that is the result.
+    // Two spinning threads on less than a CPU's worth of time are held back, and that is the result.
     let throttled = |r: &Value| r["telemetry"]["throttled_share"].as_f64().unwrap();
-    assert!(throttled(both) > 0.1, "{}", both["telemetry"]);
+    assert!(throttled(both) > 0.02, "{}", both["telemetry"]);
     for record in &records {
         assert!(!reasons(record).contains("throttled"), "{}", reasons(record));
     }
@@ -225,7 +226,7 @@ fn a_quota_that_nobody_asked_for_makes_a_run_invalid() {
         eprintln!("NOT TRIED: no cgroup can be made here");
         return;
     }
-    std::fs::write(group.join("cpu.cfs_quota_us"), "100000").unwrap();
+    std::fs::write(group.join("cpu.cfs_quota_us"), "30000").unwrap();
     let sandbox = Sandbox::new();
     let program = sandbox.command(&[]).get_program().to_owned();
     let script = "echo $$ > \"$0/cgroup.procs\"; exec \"$1\" run digits --concurrency 1 --batch 8 --threads 2 \

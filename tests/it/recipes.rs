@@ -233,7 +233,9 @@ fn a_recipe_that_has_nothing_to_do_or_was_done_already_is_an_error() {
     let ran = sandbox.run(&["compress", made, "--recipe", "int8-static"]);
     ran.assert_error(&[made, "quantised already", "DynamicQuantizeLinear"]);
     let ran = sandbox.run(&["compress", "m.onnx", "--recipe", "int8-dynamic+int4-b32"]);
-    ran.assert_error(&["m.onnx", "quantised already", "`int4-b32`"]);
+    ran.assert_error(&["recipe `int8-dynamic+int4-b32`", "both", "`int4-b32`", "quantise"]);
+    let ran = sandbox.run(&["compress", "m.onnx", "--recipe", "fp16+bf16"]);
+    ran.assert_error(&["recipe `fp16+bf16`", "16 bits"]);
     let ran = sandbox.run(&["compress", "m.onnx", "--recipe", "int7-fast"]);
     ran.assert_error(&["recipe `int7-fast`", "docs/recipes.md"]);
     let ran = sandbox.run(&["compress", "m.onnx", "--recipe", "bf16"]);
@@ -305,4 +307,13 @@ fn an_approved_variant_of_another_model_is_not_overwritten() {
     sandbox.write("m.onnx", product(&weight));
     let (ran, _) = again();
     ran.assert_error(&["m.int8-dynamic.onnx", "is approved", "--out"]);
+    // Nor is one of the same model that would get other bytes.
+    let calibrated = |samples: &str| {
+        sandbox.run(&["compress", "m.onnx", "--recipe", "int8-static", "--samples", samples])
+    };
+    calibrated("8").assert_fine();
+    sandbox.run(&["variants", "approve", "int8-static", "--by", "somebody"]).assert_fine();
+    let bytes = std::fs::read(sandbox.path("variants/m/m.int8-static.onnx")).unwrap();
+    calibrated("2").assert_error(&["m.int8-static.onnx", "is approved", "other bytes"]);
+    assert_eq!(bytes, std::fs::read(sandbox.path("variants/m/m.int8-static.onnx")).unwrap());
 }
