@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Batching, SampleOrder};
+use super::{Batching, Observation, Outcome, SampleOrder};
 use crate::units::Nanos;
 
 /// One arrival in the load, carrying one sample.
@@ -17,6 +17,22 @@ pub struct Request {
     pub sent: Nanos,
     /// Index of the sample in the data set.
     pub sample: u32,
+}
+
+impl Request {
+    /// What is kept of a request that was never run.
+    pub fn unanswered(&self, outcome: Outcome) -> Observation {
+        Observation {
+            scheduled: self.scheduled,
+            sent: self.sent,
+            start: self.sent,
+            done: self.sent,
+            batch: u32::MAX,
+            session: 0,
+            sample: self.sample,
+            outcome,
+        }
+    }
 }
 
 /// A batch to be run by a session now.

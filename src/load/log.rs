@@ -164,17 +164,7 @@ impl Log {
     /// Keeps requests that were never run.
     #[inline]
     pub(super) fn unanswered(&mut self, requests: &[Request], outcome: Outcome) {
-        for request in requests.iter().filter(|r| r.scheduled >= self.steady) {
-            self.observations.push(Observation {
-                scheduled: request.scheduled,
-                sent: request.sent,
-                start: request.sent,
-                done: request.sent,
-                batch: u32::MAX,
-                session: 0,
-                sample: request.sample,
-                outcome,
-            });
-        }
+        let counted = requests.iter().filter(|r| r.scheduled >= self.steady);
+        self.observations.extend(counted.map(|request| request.unanswered(outcome)));
     }
 }

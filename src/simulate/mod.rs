@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::load::{Dispatch, Engine, Observation, Outcome, Request};
+use crate::load::{Dispatch, Engine, Observation, Outcome};
 use crate::units::Nanos;
 
 /// Runs `engine` with `sessions` until nothing comes or waits any more, a batch taking as long as
@@ -36,7 +36,7 @@ pub fn simulate(
             running[usize::from(session)] = Some((now, dispatch));
         }
         let rejected = engine.take_rejected();
-        observations.extend(rejected.iter().map(|r| unanswered(r, Outcome::Rejected)));
+        observations.extend(rejected.iter().map(|r| r.unanswered(Outcome::Rejected)));
         let event = engine.next_event().filter(|_| !idle.is_empty());
         let next = match (event, done.peek()) {
             (Some(event), Some(Reverse((end, _)))) if event < *end => Some(event),
@@ -50,7 +50,7 @@ pub fn simulate(
         let Some(Reverse((end, session))) = done.pop() else {
             // Where some were rejected, the last ones may not fill a fixed batch.
             let left = engine.abandon();
-            observations.extend(left.iter().map(|r| unanswered(r, Outcome::Unfinished)));
+            observations.extend(left.iter().map(|r| r.unanswered(Outcome::Unfinished)));
             return observations;
         };
         now = end;
@@ -72,19 +72,6 @@ pub fn simulate(
             engine.stop();
         }
         engine.complete(dispatch, end, end);
-    }
-}
-
-fn unanswered(request: &Request, outcome: Outcome) -> Observation {
-    Observation {
-        scheduled: request.scheduled,
-        sent: request.sent,
-        start: request.sent,
-        done: request.sent,
-        batch: u32::MAX,
-        session: 0,
-        sample: request.sample,
-        outcome,
     }
 }
 
