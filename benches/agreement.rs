@@ -197,6 +197,7 @@ fn bare_loop() {
                         load: Nanos(0),
                         compile: Nanos(0),
                         weights: spec.options.weights,
+                        numerics: Vec::new(),
                     },
                 }
             }

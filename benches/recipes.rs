@@ -341,7 +341,7 @@ fn spec(
 fn outputs(setting: &Setting, resolved: &Resolved, path: &Path) -> Result<Outputs> {
     let flag = Arc::new(AtomicBool::new(false));
     let threads = hardware::detect().effective_cpus.count;
-    let mut worker = Worker::start(&setting.own, "a variant", flag)?;
+    let mut worker = Worker::start(&setting.own, "a variant", threads, flag)?;
     match worker
         .ask(&Command::Prepare(Box::new(spec(setting, resolved, path, threads, 1)?)), PATIENCE)?
         .0

@@ -109,6 +109,7 @@ impl Backend for Mock {
                 load: Nanos(0),
                 compile: Nanos(0),
                 weights: Bytes(0),
+                numerics: Vec::new(),
             },
         }))
     }

@@ -1,5 +1,7 @@
 //! Engines that execute models: what they can do, and sessions that run batches.
 
+#[cfg(feature = "candle")]
+mod candle;
 mod mock;
 #[cfg(feature = "ort")]
 mod ort;
@@ -7,7 +9,7 @@ mod traits;
 
 pub use mock::MockScript;
 pub use traits::{
-    Availability, Backend, Coverage, DeviceInfo, MissingOp, OpRow, PrepareOptions, Prepared,
+    Availability, Backend, Coverage, DeviceInfo, MissingOp, NumericFact, OpRow, PrepareOptions, Prepared,
     PreparedFacts, RuntimeInfo, Session, Ticket, Trace,
 };
 
@@ -28,10 +30,22 @@ pub fn open(id: &BackendId, virtual_clock: Arc<VirtualClock>) -> Result<Box<dyn 
         Engine::Ort => Ok(Box::new(ort::OrtBackend::new(id.clone())?)),
         #[cfg(not(feature = "ort"))]
         Engine::Ort => Err(not_built(id, "rebuild with `--features ort`")),
-        Engine::Candle | Engine::Wgpu => {
-            Err(not_built(id, "use `ort:cpu`; this version has no other engine"))
-        }
+        #[cfg(feature = "candle")]
+        Engine::Candle => Ok(Box::new(candle::CandleBackend::new(id.clone())?)),
+        #[cfg(not(feature = "candle"))]
+        Engine::Candle => Err(not_built(id, "rebuild with `--features candle`")),
+        Engine::Wgpu => Err(not_built(id, "use `ort:cpu` or `candle:cpu`")),
     }
+}
+
+/// What the environment of a process must say before engines start in it, for sessions of `threads`
+/// threads each: some read it once, some with every product.
+pub fn environment(threads: usize) -> Vec<(&'static str, String)> {
+    #[cfg(feature = "candle")]
+    let all = candle::environment(threads).to_vec();
+    #[cfg(not(feature = "candle"))]
+    let all = vec![("RAYON_NUM_THREADS", threads.to_string())];
+    all
 }
 
 /// Checks what can be checked of a backend's name without opening it.

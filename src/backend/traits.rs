@@ -158,6 +158,21 @@ pub struct OpRow {
     pub time_share: f64,
 }
 
+/// What an engine of ours really computes products with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumericFact {
+    /// The kernel, e.g. `gemm f32`.
+    pub kernel: String,
+    /// How many products it computes.
+    pub products: usize,
+    /// How the other factor is quantised, where the weights are whole numbers; `None` where it is not.
+    pub activation_quant: Option<String>,
+    /// Whether quantised weights are multiplied as plain numbers.
+    pub emulated: bool,
+    /// Why that is so.
+    pub reason: Option<String>,
+}
+
 /// What is known about a prepared variant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PreparedFacts {
@@ -176,4 +191,7 @@ pub struct PreparedFacts {
     pub compile: Nanos,
     /// Bytes of the weights in their stored types, as the model file states them.
     pub weights: Bytes,
+    /// What products are really computed with; empty where the engine does not say.
+    #[serde(default)]
+    pub numerics: Vec<NumericFact>,
 }

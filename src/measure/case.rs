@@ -10,7 +10,7 @@ use super::telemetry;
 use super::validity::{self, Evidence};
 use super::work;
 use crate::artifact::Library;
-use crate::backend::{OpRow, PrepareOptions, PreparedFacts};
+use crate::backend::{NumericFact, OpRow, PrepareOptions, PreparedFacts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hardware::{Host, process_use};
 use crate::load::{Observation, Scenario, Window};
@@ -104,8 +104,10 @@ impl Bench<'_> {
         let name = format!("case {} ({})", case.id, case.label(&variant.name));
 
         phase("load and compile");
-        let mut worker = Worker::start(self.worker, &name, Arc::clone(self.interrupted))?;
-        let prepare = Command::Prepare(Box::new(self.prepare_spec(case)));
+        let spec = self.prepare_spec(case);
+        let interrupted = Arc::clone(self.interrupted);
+        let mut worker = Worker::start(self.worker, &name, spec.options.threads, interrupted)?;
+        let prepare = Command::Prepare(Box::new(spec));
         let facts = match worker.ask(&prepare, patience)?.0 {
             Event::Prepared { facts } => facts,
             other => return Err(worker.unexpected(&other)),
@@ -285,6 +287,15 @@ pub(super) fn provider_shares(ops: &[store::OpRow]) -> Vec<ProviderShare> {
     }
     shares.sort_by_key(|share| std::cmp::Reverse(share.nodes));
     shares
+}
+
+/// What products are computed with, as it is stored.
+pub(super) fn numerics(facts: &PreparedFacts) -> Vec<store::Numeric> {
+    let stored = |fact: &NumericFact| {
+        let NumericFact { kernel, products, activation_quant, emulated, reason } = fact.clone();
+        store::Numeric { kernel, products, activation_quant, emulated, reason }
+    };
+    facts.numerics.iter().map(stored).collect()
 }
 
 fn stored_op(row: OpRow) -> store::OpRow {

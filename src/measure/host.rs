@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use super::protocol::{Command, Event, from_rows};
+use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hardware::Quota;
 use crate::load::Observation;
@@ -57,11 +58,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker; `name` is what errors call it. Once `interrupted` is set, waiting for it
-    /// ends with an error.
+    /// Starts a worker for sessions of `threads` threads each; `name` is what errors call it. Once
+    /// `interrupted` is set, waiting for it ends with an error.
     pub fn start(
         command: &WorkerCommand,
         name: &str,
+        threads: usize,
         interrupted: Arc<AtomicBool>,
     ) -> Result<Self> {
         let quota = command.cpus.map(Quota::new).transpose()?;
@@ -73,6 +75,7 @@ impl Worker {
             // ONNX Runtime from 1.31 on reports its use to its makers, from a thread in the measured
             // process, unless told not to; `with_telemetry(false)` does not reach it.
             .env("ORT_DISABLE_TELEMETRY", "1")
+            .envs(backend::environment(threads))
             // Ctrl-C goes to the steering process, which decides what is kept.
             .process_group(0)
             .spawn()

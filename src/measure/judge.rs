@@ -88,7 +88,8 @@ pub fn outputs_of_model(
         seed: workload.load.seed,
     };
     let patience = Nanos::from(std::time::Duration::from_secs_f64(workload.load.timeout_s));
-    let mut worker = Worker::start(program, "outputs of the model", Arc::clone(interrupted))?;
+    let interrupted = Arc::clone(interrupted);
+    let mut worker = Worker::start(program, "outputs of the model", threads, interrupted)?;
     match worker.ask(&Command::Prepare(Box::new(spec)), patience)?.0 {
         Event::Prepared { .. } => {}
         other => return Err(worker.unexpected(&other)),

@@ -132,7 +132,8 @@ pub fn alone(side: &Side, plan: PairPlan, interrupted: &Arc<AtomicBool>) -> Resu
 
 /// A fresh worker of a side, prepared and warm.
 fn started(side: &Side, plan: PairPlan, interrupted: &Arc<AtomicBool>) -> Result<Worker> {
-    let mut worker = Worker::start(&side.program, &side.name, Arc::clone(interrupted))?;
+    let threads = side.spec.options.threads;
+    let mut worker = Worker::start(&side.program, &side.name, threads, Arc::clone(interrupted))?;
     let prepare = Command::Prepare(Box::new(side.spec.clone()));
     match worker.ask(&prepare, plan.patience)?.0 {
         Event::Prepared { .. } => {}

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::beside::BASIS;
-use super::case::{Ask, Bench, Measured, Paired, provider_shares};
+use super::case::{numerics, Ask, Bench, Measured, Paired, provider_shares};
 use super::judge;
 use super::run::RunOptions;
 use super::validity::is_worth_another_attempt;
@@ -334,6 +334,7 @@ impl<'a> Pass<'a> {
             energy: measured.and_then(|m| m.energy.clone()),
             work: measured.and_then(|m| m.work.clone().or_else(|| self.work_of(case))),
             node_share: provider_shares(&ops),
+            numerics: facts.map(numerics).unwrap_or_default(),
             ops,
             diagnoses: Vec::new(),
             load: measured.map(|m| m.load.clone()),

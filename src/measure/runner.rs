@@ -112,7 +112,10 @@ impl Runner {
     fn ask<T>(&mut self, command: &Command, take: impl Fn(&Event) -> Option<T>) -> Result<T> {
         let mut worker = match self.worker.take() {
             Some(worker) => worker,
-            None => Worker::start(&self.program, "comparison", Arc::clone(&self.interrupted))?,
+            None => {
+                let interrupted = Arc::clone(&self.interrupted);
+                Worker::start(&self.program, "comparison", self.threads, interrupted)?
+            }
         };
         match worker.ask(command, self.patience) {
             Ok((event, _)) => {

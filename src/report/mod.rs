@@ -6,6 +6,7 @@ mod compare;
 mod csv;
 mod markdown;
 mod model;
+mod numerics;
 mod serving;
 mod table;
 

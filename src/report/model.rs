@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::compare::Comparison;
-use super::serving;
+use super::{numerics, serving};
 use crate::economics::{self, Choice, Costs, PriceTable};
 use crate::quality::{ALL, Metric, QualityFigure};
 use crate::stats::Interval;
@@ -79,6 +79,7 @@ impl ReportModel {
             .collect();
         let mut notes = notes(records, &rows);
         notes.extend(quality_notes(records));
+        notes.extend(numerics::notes(records));
         notes.extend(
             costs.notes.iter().map(|note| format!("$/1M on a machine that is always busy: {note}")),
         );

@@ -83,6 +83,9 @@ pub struct Record {
     pub energy: Option<EnergyRecord>,
     /// Operators that ran, most time first; empty where the engine cannot tell.
     pub ops: Vec<OpRow>,
+    /// What products are really computed with; empty where the engine does not say.
+    #[serde(default)]
+    pub numerics: Vec<Numeric>,
     /// What an inference has to do, counted from the model's graph; `null` where it was not asked.
     #[serde(default)]
     pub work: Option<WorkRecord>,
@@ -266,6 +269,21 @@ pub struct OpRow {
     pub count: usize,
     /// Share of the time in an untimed profiled run, 0 to 1.
     pub time_share: f64,
+}
+
+/// What an engine of ours computes some of the model's products with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numeric {
+    /// The kernel, e.g. `gemm f32`.
+    pub kernel: String,
+    /// Products.
+    pub products: usize,
+    /// How their other factor is quantised, where the weights are whole numbers; `null` where it is not.
+    pub activation_quant: Option<String>,
+    /// Whether quantised weights are multiplied as plain numbers.
+    pub emulated: bool,
+    /// Why that is so.
+    pub reason: Option<String>,
 }
 
 /// What an inference has to do, counted from the model's graph and not measured.

@@ -72,13 +72,13 @@ fn every_test_model_is_read_and_saved_unchanged() {
 }
 
 /// A node test: a model, inputs, and the outputs it should give.
-struct Case {
-    model: bytes::Bytes,
-    inputs: Vec<Option<Weight>>,
-    outputs: Vec<Option<Weight>>,
+pub(crate) struct Case {
+    pub(crate) model: bytes::Bytes,
+    pub(crate) inputs: Vec<Option<Weight>>,
+    pub(crate) outputs: Vec<Option<Weight>>,
 }
 
-fn cases() -> BTreeMap<String, Case> {
+pub(crate) fn cases() -> BTreeMap<String, Case> {
     let mut cases: BTreeMap<String, Case> = BTreeMap::new();
     let mut files = members(|path| path.contains("/data/node/"));
     let number = |path: &str| -> usize {
@@ -201,7 +201,7 @@ fn judge(name: &str, case: &mut Case, runner: &mut Runner, folder: &Path) -> Str
 }
 
 /// The tests hold bf16 as the bits of u16.
-fn retyped(graph: &Graph, weights: &mut [Option<Weight>], ids: &[ValueId]) {
+pub(crate) fn retyped(graph: &Graph, weights: &mut [Option<Weight>], ids: &[ValueId]) {
     for (id, weight) in ids.iter().zip(weights) {
         if let (Some(DType::BF16), Some(bits)) = (graph.value(*id).dtype, &weight)
             && bits.dtype() == DType::U16
@@ -303,7 +303,7 @@ fn node_tests_are_read_inferred_and_saved() {
 }
 
 /// The operator that a test is about; of tests of several nodes, `(several)`.
-fn operator(model: &bytes::Bytes) -> String {
+pub(crate) fn operator(model: &bytes::Bytes) -> String {
     let graph = Graph::parse("model", model.clone());
     match graph.as_ref().map(|g| &g.nodes[..]) {
         Ok([only]) => only.op.name().to_owned(),

@@ -10,6 +10,7 @@
 mod architecture;
 mod artifacts;
 mod bad_inputs;
+mod candle;
 mod conformance;
 mod docs;
 mod encoders;

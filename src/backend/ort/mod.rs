@@ -83,6 +83,7 @@ impl Backend for OrtBackend {
             load,
             compile,
             weights: options.weights,
+            numerics: Vec::new(),
         };
         Ok(Box::new(OrtPrepared { loader, first: RefCell::new(Some(session)), facts }))
     }

@@ -1,0 +1,203 @@
+//! candle: the graph lowered once to a list of steps over its tensors.
+
+mod cells;
+mod gemm;
+mod lower;
+mod ops;
+mod packed;
+mod plan;
+mod quantised;
+mod simd;
+mod step;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Device;
+
+use self::plan::Plan;
+use super::{
+    Availability, Backend, Coverage, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts,
+    RuntimeInfo, Session, Ticket, Trace,
+};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::graph::passes::{self, Pass};
+use crate::units::{Clock, RealClock};
+use crate::variant::{BackendId, Optimization, ShapePolicy, Tensors, Variant};
+
+/// The version that Cargo.toml asks for.
+const VERSION: &str = "0.11.1";
+
+/// What a worker's environment must say before candle is used in it: gemm's threads are read from it with
+/// every product. candle's own pool for quantised products is one for the whole process, serialised and
+/// spinning; it is given one thread, and sessions share the work among their own.
+pub(super) fn environment(threads: usize) -> [(&'static str, String); 2] {
+    [("RAYON_NUM_THREADS", threads.to_string()), ("CANDLE_NUM_THREADS", "1".to_owned())]
+}
+
+/// candle on one device.
+pub(super) struct CandleBackend {
+    id: BackendId,
+    device: Device,
+}
+
+impl CandleBackend {
+    pub(super) fn new(id: BackendId) -> Result<Self> {
+        match id.device.as_str() {
+            "cpu" => Ok(Self { id, device: Device::Cpu }),
+            _ => Err(Error::input(format!("backend `{id}`"), "candle has no such device here")
+                .remedy("use candle:cpu")),
+        }
+    }
+}
+
+fn runtime() -> RuntimeInfo {
+    RuntimeInfo { name: "candle".to_owned(), version: VERSION.to_owned(), path: None, sha256: None }
+}
+
+/// The passes that an optimisation level stands for.
+fn passes_of(level: Optimization) -> &'static [Pass] {
+    match level {
+        Optimization::None => &[],
+        Optimization::Basic => &[Pass::Fold, Pass::Canonicalise, Pass::Dead],
+        Optimization::Extended | Optimization::All => &Pass::ALL,
+    }
+}
+
+fn read(path: &Path, level: Optimization) -> Result<Graph> {
+    let mut graph = Graph::read(path)?;
+    passes::run(&mut graph, passes_of(level), usize::MAX)?;
+    Ok(graph)
+}
+
+impl Backend for CandleBackend {
+    fn id(&self) -> &BackendId {
+        &self.id
+    }
+
+    fn availability(&self, _options: &PrepareOptions) -> Availability {
+        Availability::Ready(DeviceInfo { name: "cpu".to_owned(), runtime: runtime() })
+    }
+
+    fn coverage(&self, model: &Path, options: &PrepareOptions) -> Result<Coverage> {
+        Ok(plan::coverage(&read(model, options.optimization)?, options.threads))
+    }
+
+    fn prepare(&self, variant: &Variant, options: &PrepareOptions) -> Result<Box<dyn Prepared>> {
+        let threads = candle_core::utils::get_num_threads();
+        if threads != options.threads {
+            return Err(Error::internal(
+                "candle",
+                format!("{threads} threads are set in the environment, not {}", options.threads),
+            ));
+        }
+        let clock = RealClock::start();
+        let graph = Graph::read(&variant.path)?;
+        let load = clock.now();
+        let mut graph = graph;
+        passes::run(&mut graph, passes_of(options.optimization), usize::MAX)?;
+        let plan = plan::lowered(&graph, &self.device, threads)?;
+        let compile = clock.now() - load;
+        let facts = PreparedFacts {
+            device: "cpu".to_owned(),
+            runtime: runtime(),
+            threads,
+            shapes: ShapePolicy::Dynamic,
+            load,
+            compile,
+            weights: options.weights,
+            numerics: plan.numerics.clone(),
+        };
+        Ok(Box::new(CandlePrepared { plan: Arc::new(plan), facts }))
+    }
+}
+
+struct CandlePrepared {
+    plan: Arc<Plan>,
+    facts: PreparedFacts,
+}
+
+impl Prepared for CandlePrepared {
+    fn spawn(&self) -> Result<Box<dyn Session>> {
+        CandleSession::new(&self.plan, self.facts.threads).map(|s| Box::new(s) as Box<dyn Session>)
+    }
+
+    fn facts(&self) -> &PreparedFacts {
+        &self.facts
+    }
+
+    fn inspect(&self, sample: &Tensors) -> Result<Option<Vec<OpRow>>> {
+        let session = CandleSession::new(&self.plan, self.facts.threads)?;
+        let mut times = Vec::with_capacity(self.plan.steps());
+        // The first run also touches memory for the first time; the second is what serving looks like.
+        session.on_own_threads(|| self.plan.run(sample, None))?;
+        session.on_own_threads(|| self.plan.run(sample, Some(&mut times)))?;
+        let total: u64 = times.iter().map(|t| t.took.0).sum();
+        let mut rows: BTreeMap<(&str, &str), (usize, u64)> = BTreeMap::new();
+        for step in &times {
+            let row = rows.entry((step.op, step.with)).or_default();
+            *row = (row.0 + 1, row.1 + step.took.0);
+        }
+        let row = |((op, with), (count, took)): (&(&str, &str), &(usize, u64))| OpRow {
+            kind: if with.is_empty() { (*op).to_owned() } else { format!("{op} ({with})") },
+            provider: self.facts.device.clone(),
+            count: *count,
+            time_share: *took as f64 / total.max(1) as f64,
+        };
+        let mut rows: Vec<OpRow> = rows.iter().map(row).collect();
+        rows.sort_by(|a, b| b.time_share.total_cmp(&a.time_share));
+        Ok(Some(rows))
+    }
+}
+
+/// A plan with threads of its own. candle computes while it is called: a submitted batch is finished
+/// when `submit` returns, and its outputs wait here.
+struct CandleSession {
+    plan: Arc<Plan>,
+    pool: Option<rayon::ThreadPool>,
+    next: u64,
+    finished: Vec<(Ticket, Tensors)>,
+}
+
+impl CandleSession {
+    fn new(plan: &Arc<Plan>, threads: usize) -> Result<Self> {
+        let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build());
+        let pool = pool.transpose().map_err(|e| {
+            Error::environment("candle", format!("cannot start {threads} threads: {e}"))
+                .remedy("ask for fewer threads, or raise the limit of processes")
+        })?;
+        Ok(Self { plan: Arc::clone(plan), pool, next: 0, finished: Vec::new() })
+    }
+
+    fn on_own_threads<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(f),
+            None => f(),
+        }
+    }
+}
+
+impl Session for CandleSession {
+    fn submit(&mut self, inputs: &Tensors) -> Result<Ticket> {
+        let outputs = self.run(inputs, &mut Trace::default())?;
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        self.finished.push((ticket, outputs));
+        Ok(ticket)
+    }
+
+    fn wait(&mut self, ticket: Ticket, trace: &mut Trace) -> Result<Tensors> {
+        *trace = Trace::default();
+        let at = self.finished.iter().position(|(t, _)| *t == ticket).ok_or_else(|| {
+            Error::internal("candle", "waited for a batch that is not in flight")
+        })?;
+        Ok(self.finished.swap_remove(at).1)
+    }
+
+    fn run(&mut self, inputs: &Tensors, trace: &mut Trace) -> Result<Tensors> {
+        *trace = Trace::default();
+        self.on_own_threads(|| self.plan.run(inputs, None))
+    }
+}

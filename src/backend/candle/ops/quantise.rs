@@ -1,0 +1,191 @@
+//! Quantised operators one by one, as ONNX defines them: in double precision, and therefore slow. What
+//! models spend time on is recognised before and goes to candle's quantised kernels (`packed.rs`).
+
+use candle_core::{DType as Held, Result, Tensor, bail};
+
+use super::conv::{biased, convolved};
+use super::product::product;
+use crate::backend::candle::cells::{self, Cells};
+use crate::backend::candle::step::{Inputs, Lowered, Site, axis_of, one};
+use crate::graph::op::{ConvAttributes, QuantizeAttributes};
+use crate::variant::DType;
+
+/// The numbers of a quantised type.
+fn range(dtype: DType) -> std::result::Result<(f64, f64), String> {
+    Ok(match dtype {
+        DType::U8 => (0.0, 255.0),
+        DType::I8 => (-128.0, 127.0),
+        DType::U16 => (0.0, 65_535.0),
+        DType::I16 => (-32_768.0, 32_767.0),
+        DType::U4 => (0.0, 15.0),
+        DType::I4 => (-8.0, 7.0),
+        other => return Err(format!("to {other}")),
+    })
+}
+
+/// Scales, or zero points, as long as the tensor they belong to.
+fn spread(values: &Tensor, like: &Tensor, axis: i64, block: usize) -> Result<Tensor> {
+    let values = values.to_dtype(Held::F64)?;
+    if values.elem_count() == 1 {
+        return values.flatten_all()?.reshape(vec![1; like.rank()]);
+    }
+    let axis = axis_of(axis, like.rank())?;
+    if values.rank() == 1 {
+        let mut shape = vec![1; like.rank()];
+        shape[axis] = values.elem_count();
+        return values.reshape(shape);
+    }
+    if values.rank() != like.rank() || block == 0 {
+        bail!("scales {:?} do not fit {:?}", values.dims(), like.dims())
+    }
+    let n = like.dims()[axis];
+    let places: Vec<u32> = (0..n).map(|i| u32::try_from(i / block).unwrap_or(0)).collect();
+    values.index_select(&Tensor::from_vec(places, n, like.device())?, axis)
+}
+
+/// `QuantizeLinear`: to the nearest, halves to even.
+pub(in crate::backend::candle) fn quantize(site: &Site<'_>, q: &QuantizeAttributes) -> Lowered {
+    let (to, q) = (site.gives()?, *q);
+    let (low, high) = range(to)?;
+    // The quotient is taken in the scale's own type, as ONNX Runtime does.
+    one(move |inputs| {
+        let x = inputs.at(0)?;
+        let scale = spread(inputs.at(1)?, x, q.axis, q.block_size)?;
+        let quotient = x.to_dtype(Held::F32)?.broadcast_div(&scale.to_dtype(Held::F32)?)?;
+        let zero = match inputs.maybe(2) {
+            Some(zero) => Some(spread(zero, x, q.axis, q.block_size)?),
+            None => None,
+        };
+        let rounded: Vec<f64> = cells::floats(&quotient)?.iter().map(|v| v.round_ties_even()).collect();
+        let rounded = Tensor::from_vec(rounded, x.dims(), x.device())?;
+        let shifted = match zero {
+            Some(zero) => rounded.broadcast_add(&zero)?,
+            None => rounded,
+        };
+        let held = cells::floats(&shifted)?.into_iter().map(|v| v.clamp(low, high)).collect();
+        Cells::Floats(held).tensor(to, x.dims(), x.device())
+    })
+}
+
+/// The numbers that quantised ones stand for, in f64.
+fn real(x: &Tensor, scale: &Tensor, zero: Option<&Tensor>, axis: i64, block: usize) -> Result<Tensor> {
+    let wide = x.to_dtype(Held::F64)?;
+    let shifted = match zero {
+        Some(zero) => wide.broadcast_sub(&spread(zero, x, axis, block)?)?,
+        None => wide,
+    };
+    shifted.broadcast_mul(&spread(scale, x, axis, block)?)
+}
+
+/// `DequantizeLinear`.
+pub(in crate::backend::candle) fn dequantize(site: &Site<'_>, axis: i64, block: usize) -> Lowered {
+    let gives = cells::held_in(site.gives()?).ok_or("its type")?;
+    one(move |inputs| {
+        real(inputs.at(0)?, inputs.at(1)?, inputs.maybe(2), axis, block)?.to_dtype(gives)
+    })
+}
+
+/// `DynamicQuantizeLinear`: the range of the tensor, 0 included, on 0 to 255.
+pub(in crate::backend::candle) fn dynamic() -> Lowered {
+    Ok(Box::new(|inputs| {
+        let x = inputs.at(0)?;
+        let values = cells::singles(x)?;
+        let low = values.iter().copied().fold(0.0_f32, f32::min);
+        let high = values.iter().copied().fold(0.0_f32, f32::max);
+        let scale = if high == low { 1.0 } else { (high - low) / 255.0 };
+        let zero = (-low / scale).clamp(0.0, 255.0).round_ties_even();
+        let held = values.iter().map(|v| f64::from(((v / scale).round_ties_even() + zero).clamp(0.0, 255.0)));
+        let device = x.device();
+        Ok(vec![
+            Cells::Floats(held.collect()).tensor(DType::U8, x.dims(), device)?,
+            Tensor::new(scale, device)?,
+            Cells::Floats(vec![f64::from(zero)]).tensor(DType::U8, &[], device)?,
+        ])
+    }))
+}
+
+/// Quantised numbers less their zero point, exact in f64; zero points a row of the left or a column of
+/// the right factor.
+fn centred(x: &Tensor, zero: Option<&Tensor>, by_row: bool) -> Result<Tensor> {
+    let wide = x.to_dtype(Held::F64)?;
+    let Some(zero) = zero else { return Ok(wide) };
+    let zero = zero.to_dtype(Held::F64)?;
+    let zero = match (zero.elem_count(), zero.rank()) {
+        (1, _) => zero.flatten_all()?.reshape(vec![1; x.rank().max(1)])?,
+        (_, 1) if by_row => zero.unsqueeze(1)?,
+        _ => zero,
+    };
+    wide.broadcast_sub(&zero)
+}
+
+/// `MatMulInteger`.
+pub(in crate::backend::candle) fn matmul_integer() -> Lowered {
+    one(|inputs| {
+        let a = centred(inputs.at(0)?, inputs.maybe(2), true)?;
+        let b = centred(inputs.at(1)?, inputs.maybe(3), false)?;
+        let out = product(&a, &b)?;
+        Cells::of(&out)?.tensor(DType::I32, out.dims(), out.device())
+    })
+}
+
+/// Weights `[m, …]` less their zero points, one for all or one a filter.
+fn filters(w: &Tensor, zero: Option<&Tensor>) -> Result<Tensor> {
+    let wide = w.to_dtype(Held::F64)?;
+    let Some(zero) = zero else { return Ok(wide) };
+    let mut shape = vec![1; w.rank()];
+    shape[0] = zero.elem_count();
+    wide.broadcast_sub(&zero.to_dtype(Held::F64)?.reshape(shape)?)
+}
+
+/// `ConvInteger`: the padding is the zero point.
+pub(in crate::backend::candle) fn conv_integer(site: &Site<'_>, conv: &ConvAttributes) -> Lowered {
+    let (conv, threads) = (conv.clone(), site.threads);
+    one(move |inputs| {
+        let x = centred(inputs.at(0)?, inputs.maybe(2), false)?;
+        let out = convolved(&x, &filters(inputs.at(1)?, inputs.maybe(3))?, &conv, threads)?;
+        Cells::of(&out)?.tensor(DType::I32, out.dims(), out.device())
+    })
+}
+
+/// Exact numbers, brought to a quantised type by a scale and a zero point.
+fn requantised(x: &Tensor, scale: &Tensor, zero: &Tensor, to: DType) -> Result<Tensor> {
+    let (low, high) = range(to).map_err(candle_core::Error::msg)?;
+    let zero = cells::floats(zero)?.first().copied().unwrap_or(0.0);
+    // Scales are f32, and so is the product that is rounded.
+    let scaled = x.broadcast_mul(scale)?.to_dtype(Held::F32)?;
+    let values = cells::floats(&scaled)?.into_iter();
+    let held = values.map(|v| (v.round_ties_even() + zero).clamp(low, high)).collect();
+    Cells::Floats(held).tensor(to, x.dims(), x.device())
+}
+
+/// `a_scale · b_scale / y_scale`, as f64.
+fn combined(inputs: &Inputs<'_>, a: usize, b: usize, y: usize) -> Result<Tensor> {
+    let of = |i: usize| inputs.at(i)?.to_dtype(Held::F64);
+    let scalar = |t: Tensor| if t.elem_count() == 1 { t.flatten_all()?.reshape(1) } else { Ok(t) };
+    let (a, b, y) = (scalar(of(a)?)?, scalar(of(b)?)?, scalar(of(y)?)?);
+    a.broadcast_mul(&b)?.broadcast_div(&y)
+}
+
+/// `QLinearMatMul`.
+pub(in crate::backend::candle) fn qlinear_matmul(site: &Site<'_>) -> Lowered {
+    let to = site.gives()?;
+    one(move |inputs| {
+        let a = centred(inputs.at(0)?, inputs.maybe(2), true)?;
+        let b = centred(inputs.at(3)?, inputs.maybe(5), false)?;
+        requantised(&product(&a, &b)?, &combined(inputs, 1, 4, 6)?, inputs.at(7)?, to)
+    })
+}
+
+/// `QLinearConv`.
+pub(in crate::backend::candle) fn qlinear_conv(site: &Site<'_>, conv: &ConvAttributes) -> Lowered {
+    let (conv, threads, to) = (conv.clone(), site.threads, site.gives()?);
+    one(move |inputs| {
+        let x = centred(inputs.at(0)?, inputs.maybe(2), false)?;
+        let w = filters(inputs.at(3)?, inputs.maybe(5))?;
+        let out = biased(convolved(&x, &w, &conv, threads)?, inputs.maybe(8))?;
+        let scale = combined(inputs, 1, 4, 6)?;
+        let mut shape = vec![1; out.rank()];
+        shape[1] = scale.elem_count();
+        requantised(&out, &scale.reshape(shape)?, inputs.at(7)?, to)
+    })
+}

@@ -1,0 +1,263 @@
+//! Integer weights in the blocks that candle's quantised kernels multiply.
+//!
+//! candle quantises the other factor itself, a block at a time, whatever scale the model has for it: see
+//! [`Packed::activations`]. A weight is held as `Q8_0`, blocks of 32 numbers of 8 bits with an f16 scale,
+//! because that form has the only kernels that use VNNI; 4-bit weights without zero points are held as
+//! `Q4_0` where the CPU has no VNNI. Scales of a row that differ by block are taken relative to their
+//! largest, so that f16 holds them well; the largest itself, or the one scale of a channel, is an f32
+//! factor of the output.
+
+use std::borrow::Cow;
+
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
+use candle_core::{D, DType as Held, Device, Module, Result, Tensor};
+use half::f16;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use super::ops::product::Epilogue;
+use super::step::{Lowered, Site, one};
+use crate::graph::op::{Activation, NBits};
+
+/// Numbers that share a scale in candle's blocks.
+const BLOCK: usize = 32;
+/// What the VNNI kernels ask of rows and columns (candle-core 0.11, quantized/repack_x86.rs).
+const TILE_K: usize = 256;
+const TILE_N: usize = 16;
+/// Rows are filled up to whole tiles while that makes them at most so many times longer: the kernels
+/// that take any length were measured to be five times slower (docs/measurements/candle.md).
+const MOST_PADDING: usize = 4;
+
+/// Integer weights as a model has them, a row a column of the product.
+pub(super) struct Integers {
+    pub(super) n: usize,
+    pub(super) k: usize,
+    /// `[n, k]`
+    pub(super) values: Vec<i8>,
+    /// `[n, k / block]`
+    pub(super) scales: Vec<f32>,
+    /// Neighbours along k that share a scale; `k` for one scale a row.
+    pub(super) block: usize,
+}
+
+/// The same weights as candle multiplies them.
+pub(super) struct Packed {
+    /// A share of the columns for each thread.
+    slabs: Vec<QMatMul>,
+    n: usize,
+    k: usize,
+    padded_k: usize,
+    /// A factor for every column.
+    factors: Vec<f32>,
+    form: GgmlDType,
+    threads: usize,
+}
+
+fn has_vnni() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni"))
+            || (is_x86_feature_detected!("avxvnni") && is_x86_feature_detected!("avx2"))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+impl Packed {
+    /// Packs weights whose blocks are whole blocks of candle's; an error says why they cannot be.
+    pub(super) fn new(
+        weights: &Integers,
+        threads: usize,
+        device: &Device,
+    ) -> std::result::Result<Self, String> {
+        let Integers { n, k, block, .. } = *weights;
+        if block != k && block % BLOCK != 0 {
+            return Err(format!("candle has no blocks of {block} weights"));
+        }
+        let tiled = k.next_multiple_of(TILE_K);
+        let vnni = has_vnni() && tiled <= k * MOST_PADDING;
+        let padded_k = if vnni { tiled } else { k.next_multiple_of(BLOCK) };
+        let narrow = weights.values.iter().all(|v| (-8..8).contains(v));
+        let form = if narrow && !vnni { GgmlDType::Q4_0 } else { GgmlDType::Q8_0 };
+        let tile = if vnni { TILE_N } else { 4 };
+        let columns = n.next_multiple_of(tile);
+        let share = columns.div_ceil(tile).div_ceil(threads.max(1)) * tile;
+        let mut factors = Vec::with_capacity(n);
+        let per_row = k.div_ceil(block);
+        for row in weights.scales.chunks_exact(per_row) {
+            let largest = row.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+            factors.push(if largest == 0.0 { 1.0 } else { largest });
+        }
+        let mut slabs = Vec::new();
+        for from in (0..columns).step_by(share) {
+            let to = (from + share).min(columns);
+            let mut bytes = Vec::new();
+            for row in from..to {
+                for start in (0..padded_k).step_by(BLOCK) {
+                    weights.block_at(row, start, &factors, form, &mut bytes);
+                }
+            }
+            let of = |bytes: Vec<u8>| -> Result<QMatMul> {
+                let storage = QStorage::from_data(Cow::Owned(bytes), device, form)?;
+                QMatMul::from_qtensor(QTensor::new(storage, (to - from, padded_k))?)
+            };
+            slabs.push(of(bytes).map_err(|e| e.to_string())?);
+        }
+        Ok(Self { slabs, n, k, padded_k, factors, form, threads })
+    }
+
+    /// The kernel that a product of these weights reaches.
+    pub(super) fn kernel(&self) -> &'static str {
+        match (self.form, self.padded_k % TILE_K == 0 && has_vnni()) {
+            (GgmlDType::Q8_0, true) => "q8_0 tiles (VNNI)",
+            (GgmlDType::Q8_0, false) => "q8_0 dot products",
+            _ => "q4_0 dot products",
+        }
+    }
+
+    /// How candle quantises what these weights are multiplied with.
+    pub(super) fn activations(&self) -> &'static str {
+        if self.kernel() == "q8_0 tiles (VNNI)" {
+            "int8, symmetric, a scale for 256 values"
+        } else {
+            "int8, symmetric, a scale for 32 values"
+        }
+    }
+
+    /// `activation(x · weights + bias)` for x of any number of axes.
+    pub(super) fn multiply(
+        &self,
+        x: &Tensor,
+        bias: Option<&Tensor>,
+        activation: Option<Activation>,
+    ) -> Result<Tensor> {
+        let rows = x.elem_count() / self.k.max(1);
+        let mut flat = x.to_dtype(Held::F32)?.contiguous()?.reshape((rows, self.k))?;
+        if self.padded_k > self.k {
+            flat = flat.pad_with_zeros(D::Minus1, 0, self.padded_k - self.k)?.contiguous()?;
+        }
+        let out = match &self.slabs[..] {
+            [only] => only.forward(&flat)?,
+            slabs => {
+                let parts: Result<Vec<Tensor>> = slabs.par_iter().map(|s| s.forward(&flat)).collect();
+                Tensor::cat(&parts?, 1)?
+            }
+        };
+        let out = if out.dims()[1] > self.n { out.narrow(1, 0, self.n)?.contiguous()? } else { out };
+        let scale = Some(self.factors.as_slice());
+        let (width, threads) = (self.n, self.threads);
+        let out = Epilogue { bias, scale, activation, width, threads }.apply(out)?;
+        let mut shape = x.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = self.n;
+        }
+        out.reshape(shape)?.to_dtype(x.dtype())
+    }
+}
+
+impl Integers {
+    /// One of candle's blocks: scale and numbers; zeros past the end.
+    fn block_at(
+        &self,
+        row: usize,
+        start: usize,
+        factors: &[f32],
+        form: GgmlDType,
+        bytes: &mut Vec<u8>,
+    ) {
+        let at = |i: usize| {
+            let inside = row < self.n && start + i < self.k;
+            if inside { self.values[row * self.k + start + i] } else { 0 }
+        };
+        let scale = if row < self.n && start < self.k {
+            self.scales[row * self.k.div_ceil(self.block) + start / self.block] / factors[row]
+        } else {
+            0.0
+        };
+        bytes.extend_from_slice(&f16::from_f32(scale).to_le_bytes());
+        match form {
+            // Two numbers a byte, the second half of the block in the high halves, 8 meaning 0.
+            GgmlDType::Q4_0 => {
+                let nibble = |i: usize| (at(i) + 8).cast_unsigned();
+                bytes.extend((0..BLOCK / 2).map(|i| nibble(i) | nibble(i + BLOCK / 2) << 4));
+            }
+            _ => bytes.extend((0..BLOCK).map(|i| at(i).cast_unsigned())),
+        }
+    }
+}
+
+/// Weights of `MatMulNBits`, less their zero points; `None` where 8 bits do not hold them.
+pub(super) fn unpacked(site: &Site<'_>, bits: &NBits) -> std::result::Result<Integers, String> {
+    let constant = |index: usize, what: &str| {
+        site.constant(index).ok_or_else(|| format!("whose {what} are no constants"))
+    };
+    if bits.bits > 8 || 8 % bits.bits != 0 {
+        return Err(format!("of {} bits", bits.bits));
+    }
+    if site.node.input(4).is_some() {
+        return Err("with a group index".to_owned());
+    }
+    let (packed, scales) = (constant(1, "weights")?, constant(2, "scales")?);
+    let (n, k, block) = (bits.n, bits.k, bits.block_size);
+    let blocks = k.div_ceil(block);
+    let (each, mask) = (8 / bits.bits, u8::MAX >> (8 - bits.bits));
+    let number = |bytes: &[u8], at: usize| {
+        bytes.get(at / each).map_or(0, |b| (b >> (at % each * bits.bits)) & mask)
+    };
+    let middle = 1_i16 << (bits.bits - 1);
+    let zeros = match site.node.input(3) {
+        None => None,
+        Some(_) => {
+            let zeros = constant(3, "zero points")?;
+            if zeros.dtype().is_float() {
+                return Err("with zero points that are no whole numbers".to_owned());
+            }
+            Some(zeros.bytes().as_ref())
+        }
+    };
+    // Zero points are packed row by row.
+    let zero_row = blocks.div_ceil(each);
+    let blob = block * bits.bits / 8;
+    let mut values = Vec::with_capacity(n * k);
+    for row in 0..n {
+        for at in 0..k {
+            let in_block = &packed.bytes()[(row * blocks + at / block) * blob..];
+            let zero = zeros.map_or(middle, |z| {
+                i16::from(number(z.get(row * zero_row..).unwrap_or_default(), at / block))
+            });
+            let value = i16::from(number(in_block, at % block)) - zero;
+            values.push(
+                i8::try_from(value)
+                    .map_err(|_| format!("with zero points that leave no 8 bits: {value}"))?,
+            );
+        }
+    }
+    Ok(Integers { n, k, values, scales: scales.to_f32(), block: if blocks == 1 { k } else { block } })
+}
+
+impl Integers {
+    /// As numbers, `[k, n]`: for where candle has no blocks like these.
+    pub(super) fn real(&self, device: &Device) -> Result<Tensor> {
+        let per_row = self.k.div_ceil(self.block);
+        let mut all = vec![0.0_f32; self.n * self.k];
+        for (row, values) in self.values.chunks_exact(self.k).enumerate() {
+            for (at, value) in values.iter().enumerate() {
+                let scale = self.scales[row * per_row + at / self.block];
+                all[at * self.n + row] = f32::from(*value) * scale;
+            }
+        }
+        Tensor::from_vec(all, (self.k, self.n), device)
+    }
+}
+
+/// `MatMulNBits` as plain numbers: the weights are unpacked once, and multiplied in f32.
+pub(super) fn n_bits(site: &Site<'_>, bits: &NBits) -> Lowered {
+    let weights = unpacked(site, bits)?.real(site.device).map_err(|e| e.to_string())?;
+    let threads = site.threads;
+    one(move |inputs| {
+        let x = inputs.at(0)?;
+        let out = super::ops::product::product(x, &weights.to_dtype(x.dtype())?)?;
+        let width = weights.dims()[1];
+        let bias = inputs.maybe(5);
+        Epilogue { bias, scale: None, activation: None, width, threads }.apply(out)
+    })
+}

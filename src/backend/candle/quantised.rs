@@ -1,0 +1,246 @@
+//! Products with integer weights, as recipes and other tools write them, recognised before lowering.
+//!
+//! Three forms: `MatMulNBits`; `MatMulInteger` between `DynamicQuantizeLinear` and the scales; and
+//! `MatMul`, `Gemm` or `Linear` of a `DequantizeLinear`. What follows, a bias and an activation, comes
+//! along.
+
+use std::collections::HashMap;
+
+use super::packed::{Integers, unpacked};
+use super::step::Site;
+use crate::graph::op::{Activation, Binary, Unary};
+use crate::graph::{Graph, Node, Op, ValueId, Weight};
+use crate::variant::DType;
+
+/// A product with integer weights.
+pub(super) struct Product {
+    /// What is multiplied, before the model quantises it.
+    pub(super) x: ValueId,
+    pub(super) weights: Integers,
+    pub(super) bias: Option<ValueId>,
+    pub(super) activation: Option<Activation>,
+    /// What the model itself does to the other factor.
+    pub(super) asks: &'static str,
+}
+
+/// Who makes a value, and who reads it.
+struct Edges<'a> {
+    graph: &'a Graph,
+    makers: HashMap<ValueId, usize>,
+    readers: HashMap<ValueId, Vec<usize>>,
+}
+
+impl<'a> Edges<'a> {
+    fn new(graph: &'a Graph) -> Self {
+        let (mut makers, mut readers) = (HashMap::new(), HashMap::<_, Vec<usize>>::new());
+        for (at, node) in graph.nodes.iter().enumerate() {
+            makers.extend(node.outputs.iter().flatten().map(|id| (*id, at)));
+            for id in node.reads() {
+                readers.entry(id).or_default().push(at);
+            }
+        }
+        Self { graph, makers, readers }
+    }
+
+    fn maker(&self, id: Option<ValueId>) -> Option<&'a Node> {
+        self.makers.get(&id?).map(|at| &self.graph.nodes[*at])
+    }
+
+    /// The only node that reads a node's first output, unless the model gives it out too.
+    fn reader(&self, at: usize) -> Option<usize> {
+        let id = self.graph.nodes[at].output(0)?;
+        match self.readers.get(&id).map(Vec::as_slice) {
+            Some([only]) if !self.graph.outputs.contains(&id) => Some(*only),
+            _ => None,
+        }
+    }
+
+    /// What node `at` reads besides `id`.
+    fn other(&self, at: usize, id: ValueId) -> Option<ValueId> {
+        match self.graph.nodes[at].inputs[..] {
+            [Some(a), Some(b)] if a == id => Some(b),
+            [Some(a), Some(b)] if b == id => Some(a),
+            _ => None,
+        }
+    }
+}
+
+/// All products with integer weights, by the node whose output they give; and by node, why such a
+/// product is none of them.
+pub(super) fn find<'a>(
+    graph: &'a Graph,
+    site: impl Fn(&'a Node) -> Site<'a>,
+) -> (HashMap<usize, Product>, HashMap<usize, String>) {
+    let edges = Edges::new(graph);
+    let (mut found, mut refused) = (HashMap::new(), HashMap::new());
+    for (at, node) in graph.nodes.iter().enumerate() {
+        let (last, product) = match &node.op {
+            Op::MatMulNBits(bits) => {
+                (at, unpacked(&site(node), bits).map(|weights| (node.input(0), weights, node.input(5), None, "nothing")))
+            }
+            Op::MatMulInteger => match integer(&edges, at) {
+                Some((last, product)) => (last, product),
+                None => continue,
+            },
+            Op::MatMul | Op::Linear { .. } | Op::Gemm { .. } => match dequantised(&edges, node) {
+                Some(product) => (at, product),
+                None => continue,
+            },
+            _ => continue,
+        };
+        match product {
+            Ok((Some(x), weights, bias, activation, asks)) => {
+                let mut product = Product { x, weights, bias, activation, asks };
+                let last = followed(&edges, last, &mut product);
+                found.insert(last, product);
+            }
+            Ok(_) => {}
+            Err(reason) => {
+                refused.insert(last, reason);
+            }
+        }
+    }
+    (found, refused)
+}
+
+type Parts =
+    Result<(Option<ValueId>, Integers, Option<ValueId>, Option<Activation>, &'static str), String>;
+
+/// `Mul(Cast(MatMulInteger(q, w)), Mul(scale, w_scale))` with q of a `DynamicQuantizeLinear`.
+fn integer(edges: &Edges<'_>, at: usize) -> Option<(usize, Parts)> {
+    let node = &edges.graph.nodes[at];
+    let dynamic = edges.maker(node.input(0)).filter(|n| n.op == Op::DynamicQuantizeLinear)?;
+    (node.input(2) == dynamic.output(2)).then_some(())?;
+    let cast = edges.reader(at)?;
+    matches!(edges.graph.nodes[cast].op, Op::Cast { to: DType::F32 }).then_some(())?;
+    let scaled = edges.reader(cast)?;
+    (edges.graph.nodes[scaled].op == Op::Binary(Binary::Mul)).then_some(())?;
+    let factor = edges.other(scaled, edges.graph.nodes[cast].output(0)?)?;
+    let product = edges.maker(Some(factor))?;
+    (product.op == Op::Binary(Binary::Mul)).then_some(())?;
+    let scale = match product.inputs[..] {
+        [a, b] if a == dynamic.output(1) => b,
+        [a, b] if b == dynamic.output(1) => a,
+        _ => return None,
+    };
+    let (weight, scale) = (edges.graph.constant(node.input(1))?, edges.graph.constant(scale)?);
+    let zero = edges.graph.constant(node.input(3));
+    let weights = integers(weight, scale, zero, false, 0);
+    Some((
+        scaled,
+        weights.map(|weights| (dynamic.input(0), weights, None, None, "dynamic uint8")),
+    ))
+}
+
+/// A product whose right factor is a `DequantizeLinear` of a constant.
+fn dequantised(edges: &Edges<'_>, node: &Node) -> Option<Parts> {
+    let right = edges.maker(node.input(1))?;
+    let Op::DequantizeLinear { axis, block_size } = right.op else { return None };
+    let (turned, bias, activation) = match &node.op {
+        Op::MatMul => (false, None, None),
+        Op::Linear { activation } => (false, node.input(2), *activation),
+        #[expect(clippy::float_cmp, reason = "1 is stored as 1")]
+        Op::Gemm { alpha, beta, trans_a: false, trans_b, activation }
+            if *alpha == 1.0 && *beta == 1.0 =>
+        {
+            (*trans_b, node.input(2), *activation)
+        }
+        _ => return None,
+    };
+    let weight = edges.graph.constant(right.input(0))?;
+    let scale = edges.graph.constant(right.input(1))?;
+    let zero = edges.graph.constant(right.input(2));
+    let [_, _] = weight.shape() else { return None };
+    let along = if axis < 0 { axis + 2 } else { axis };
+    let columns = i64::from(!turned);
+    if scale.len() > 1 && (along == columns) == (block_size > 0) {
+        return Some(Err("with a scale for every row".to_owned()));
+    }
+    // A bias that is not a vector of the columns is no part of an epilogue.
+    let n = weight.shape()[usize::from(!turned)];
+    let is_vector = |id: ValueId| {
+        edges.graph.dims(Some(id)).and_then(|d| d.last()?.fixed()) == Some(n)
+            && edges.graph.dims(Some(id)).is_some_and(|d| d.len() == 1)
+    };
+    if bias.is_some_and(|id| !is_vector(id)) {
+        return None;
+    }
+    let left = edges.maker(node.input(0)).filter(|n| matches!(n.op, Op::DequantizeLinear { .. }));
+    let quantised = left
+        .and_then(|left| edges.maker(left.input(0)))
+        .filter(|n| matches!(n.op, Op::QuantizeLinear(_)));
+    let (x, asks) = match quantised {
+        Some(quantise) => (quantise.input(0), "static"),
+        None => (node.input(0), "nothing"),
+    };
+    Some(integers(weight, scale, zero, turned, block_size).map(|w| (x, w, bias, activation, asks)))
+}
+
+/// Weights `[k, n]`, or `[n, k]` where they are turned, less their zero points.
+fn integers(
+    weight: &Weight,
+    scale: &Weight,
+    zero: Option<&Weight>,
+    turned: bool,
+    block_size: usize,
+) -> Result<Integers, String> {
+    let &[rows, columns] = weight.shape() else { return Err("of more than two axes".to_owned()) };
+    let (k, n) = if turned { (columns, rows) } else { (rows, columns) };
+    let block = if block_size == 0 { k } else { block_size };
+    let blocks = k.div_ceil(block);
+    let all = weight.to_i64().ok_or("whose weights are no whole numbers")?;
+    let zeros = match zero {
+        Some(zero) => zero.to_i64().ok_or("whose zero points are no whole numbers")?,
+        None => vec![0],
+    };
+    let given = scale.to_f32();
+    for (count, what) in [(given.len(), "scales"), (zeros.len(), "zero points")] {
+        if count != 1 && count != n * blocks {
+            return Err(format!("with {count} {what} for {n} columns"));
+        }
+    }
+    // Blocks of a turned weight follow each other in a row, of one that is not in a column.
+    let shared = |row: usize, block: usize| if turned { row * blocks + block } else { block * n + row };
+    let mut values = Vec::with_capacity(n * k);
+    for row in 0..n {
+        for at in 0..k {
+            let value = all[if turned { row * k + at } else { at * n + row }];
+            let zero = if zeros.len() == 1 { zeros[0] } else { zeros[shared(row, at / block)] };
+            values.push(
+                i8::try_from(value - zero)
+                    .map_err(|_| "whose zero points leave no 8 bits".to_owned())?,
+            );
+        }
+    }
+    let of = |row: usize, block: usize| if given.len() == 1 { given[0] } else { given[shared(row, block)] };
+    let scales = (0..n).flat_map(|row| (0..blocks).map(move |b| (row, b))).map(|(r, b)| of(r, b));
+    Ok(Integers { n, k, values, scales: scales.collect(), block })
+}
+
+/// Takes in a bias and an activation that follow; the node whose output is given then.
+fn followed(edges: &Edges<'_>, mut last: usize, product: &mut Product) -> usize {
+    if product.activation.is_some() {
+        return last;
+    }
+    let output = |at: usize| edges.graph.nodes[at].output(0);
+    if product.bias.is_none()
+        && let Some(next) = edges.reader(last)
+        && edges.graph.nodes[next].op == Op::Binary(Binary::Add)
+        && let Some(bias) = output(last).and_then(|id| edges.other(next, id))
+        && edges.graph.constant(Some(bias)).is_some_and(|w| w.shape() == [product.weights.n])
+    {
+        product.bias = Some(bias);
+        last = next;
+    }
+    if let Some(next) = edges.reader(last) {
+        product.activation = match edges.graph.nodes[next].op {
+            Op::Gelu { tanh } => Some(Activation::Gelu { tanh }),
+            Op::Unary(Unary::Relu) => Some(Activation::Relu),
+            Op::Unary(Unary::Tanh) => Some(Activation::Tanh),
+            Op::Unary(Unary::Sigmoid) => Some(Activation::Sigmoid),
+            _ => return last,
+        };
+        last = next;
+    }
+    last
+}
