@@ -6,7 +6,7 @@ DENY_VERSION := 0.20.2
 ZIGBUILD_VERSION := 0.24.0
 ZIG_VERSION := 0.17.1
 
-.PHONY: help demo test check fmt clippy docs audit fuzz bench agreement load recipes dist tools clean
+.PHONY: help demo test check fmt clippy docs audit fuzz bench agreement load recipes peers dist tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,11 @@ load: ## Hold the load generator and pairs against what they claim (about 25 min
 
 recipes: ## Compare our recipes with the reference tools (PYTHON must have them; about 20 minutes)
 	$(CARGO) bench --locked --bench recipes -- --python $(PYTHON)
+
+# candle-onnx needs protoc to build (Debian: apt-get install protobuf-compiler).
+peers: ## Hold the candle backend against other ways to run an encoder in Rust (about 30 minutes)
+	$(CARGO) build $(PROFILE) --locked
+	$(CARGO) run --release --locked --manifest-path benches/peers/Cargo.toml
 
 # One file to copy to a target and run there: linked against glibc 2.28, with which Debian 10, RHEL 8
 # and everything newer come. Zig's C compiler knows the symbols of every glibc.

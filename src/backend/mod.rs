@@ -39,13 +39,13 @@ pub fn open(id: &BackendId, virtual_clock: Arc<VirtualClock>) -> Result<Box<dyn 
 }
 
 /// What the environment of a process must say before engines start in it, for sessions of `threads`
-/// threads each: some read it once, some with every product.
-pub fn environment(threads: usize) -> Vec<(&'static str, String)> {
-    #[cfg(feature = "candle")]
-    let all = candle::environment(threads).to_vec();
-    #[cfg(not(feature = "candle"))]
-    let all = vec![("RAYON_NUM_THREADS", threads.to_string())];
-    all
+/// threads each.
+///
+/// candle reads the threads of its products from it, with every product. Its pool for quantised products
+/// is one for the whole process, serialised and spinning: it is given one thread, and sessions share the
+/// work among threads of their own (docs/decisions/0014).
+pub fn environment(threads: usize) -> [(&'static str, String); 2] {
+    [("RAYON_NUM_THREADS", threads.to_string()), ("CANDLE_NUM_THREADS", "1".to_owned())]
 }
 
 /// Checks what can be checked of a backend's name without opening it.

@@ -59,6 +59,7 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<bool> {
     checks.push(cache(settings));
     checks.extend(tools());
     checks.extend(onnxruntime(settings, &host));
+    checks.push(candle(&host));
     checks.extend(devices(&gpus, &host));
     let rows = checks.iter().map(|c| {
         let state = serde_json::to_value(c.state).ok().and_then(|v| Some(v.as_str()?.to_owned()));
@@ -169,6 +170,30 @@ fn tools() -> Vec<Check> {
             )
         },
     ]
+}
+
+/// The candle backend, which needs nothing that is not in the binary.
+fn candle(host: &Host) -> Check {
+    let options = PrepareOptions {
+        threads: host.effective_cpus.count,
+        optimization: Optimization::default(),
+        spinning: true,
+        library: None,
+        weights: Bytes(0),
+    };
+    let available = "candle:cpu"
+        .parse::<BackendId>()
+        .and_then(|id| backend::open(&id, Arc::new(VirtualClock::default())))
+        .map(|engine| engine.availability(&options));
+    match available {
+        Ok(Availability::Ready(device)) => {
+            let detail = format!("{} {}, {}", device.runtime.name, device.runtime.version, device.name);
+            Check::new("candle:cpu", State::Ok, detail, None)
+        }
+        Ok(Availability::Missing(error)) | Err(error) => {
+            Check::new("candle:cpu", State::Absent, error.to_string(), None)
+        }
+    }
 }
 
 fn onnxruntime(settings: &Settings, host: &Host) -> Vec<Check> {

@@ -129,9 +129,14 @@ fn an_unknown_operator_is_covered_by_name_and_kept() {
             .stdout
             .contains("NonSense [kept as it is: opset 17 has no such operator]")
     );
+    let args = ["model", "coverage", "odd.onnx", "--backend", "candle:cpu", "--format", "json"];
+    let candle = sandbox.run(&args).assert_fine().json();
+    let missing: Vec<_> =
+        candle["missing"].as_array().unwrap().iter().map(|m| m["op"].as_str().unwrap()).collect();
+    assert_eq!(missing, ["Det", "NonSense"]);
     sandbox
-        .run(&["model", "coverage", "odd.onnx", "--backend", "candle:cpu"])
-        .assert_error(&["candle"]);
+        .run(&["run", "odd.onnx", "--backend", "candle:cpu", "--duration", "0.1"])
+        .assert_error(&["candle cannot run", "NonSense", "model coverage"]);
 }
 
 #[test]

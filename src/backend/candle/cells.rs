@@ -105,7 +105,10 @@ pub(super) fn singles(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 /// Looks at the elements of a dense f32 tensor without copying them.
+///
+/// Those of another device are copied to the host first.
 pub(super) fn with_f32<R>(tensor: &Tensor, look: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let tensor = tensor.to_device(&Device::Cpu)?;
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cpu(CpuStorage::F32(all)) = &*storage else {
         bail!("a kernel for f32 on the CPU was given {:?}", tensor.dtype())

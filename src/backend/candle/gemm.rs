@@ -21,6 +21,28 @@ const LEAST_SHARED: usize = 256 * 1024;
 /// the weights are read once by all together.
 const ROWS_EACH: usize = 48;
 
+/// The widest vectors that gemm multiplies with on this CPU.
+pub(super) fn isa() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            "AVX-512"
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            "AVX2"
+        } else {
+            "scalar code"
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        "NEON"
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        "scalar code"
+    }
+}
+
 /// A matrix somewhere in a slice.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {

@@ -1,15 +1,35 @@
 //! From an operator to its kernel: every operator, one line each.
 
 use super::ops::{
-    attention, binary, conv, indexing, layout, norm, pool, product, quantise, recurrent, reduce,
-    resize, unary,
+    attention, binary, conv, indexing, layout, norm, pool, portable, product, quantise, recurrent,
+    reduce, resize, unary,
 };
-use super::step::{Lowered, Site, one};
+use super::step::{Kernel, Lowered, Site, one};
 use crate::graph::Op;
 
-/// The kernel of a node, or why there is none.
+/// The kernel of a node with what runs it, or why there is none.
+pub(super) fn lower(site: &Site<'_>) -> Result<(Kernel, Place), String> {
+    if site.device.is_cpu() {
+        return Ok((on_host(site)?, Place::Device));
+    }
+    match portable::lowered(site) {
+        Some(kernel) => Ok((kernel, Place::Device)),
+        None => Ok((on_host(site)?, Place::Host)),
+    }
+}
+
+/// What runs a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The device that was asked for.
+    Device,
+    /// The host, with copies to and from the device.
+    Host,
+}
+
+/// The kernel of a node for tensors that the host can see.
 #[expect(clippy::too_many_lines, reason = "one line an operator, and every operator")]
-pub(super) fn lower(site: &Site<'_>) -> Lowered {
+pub(super) fn on_host(site: &Site<'_>) -> Lowered {
     match &site.node.op {
         Op::Unary(kind) => unary::unary(site, *kind),
         Op::Binary(kind) => binary::binary(site, *kind),

@@ -30,13 +30,6 @@ use crate::variant::{BackendId, Optimization, ShapePolicy, Tensors, Variant};
 /// The version that Cargo.toml asks for.
 const VERSION: &str = "0.11.1";
 
-/// What a worker's environment must say before candle is used in it: gemm's threads are read from it with
-/// every product. candle's own pool for quantised products is one for the whole process, serialised and
-/// spinning; it is given one thread, and sessions share the work among their own.
-pub(super) fn environment(threads: usize) -> [(&'static str, String); 2] {
-    [("RAYON_NUM_THREADS", threads.to_string()), ("CANDLE_NUM_THREADS", "1".to_owned())]
-}
-
 /// candle on one device.
 pub(super) struct CandleBackend {
     id: BackendId,
@@ -45,11 +38,40 @@ pub(super) struct CandleBackend {
 
 impl CandleBackend {
     pub(super) fn new(id: BackendId) -> Result<Self> {
-        match id.device.as_str() {
-            "cpu" => Ok(Self { id, device: Device::Cpu }),
-            _ => Err(Error::input(format!("backend `{id}`"), "candle has no such device here")
-                .remedy("use candle:cpu")),
+        let device = device(&id)?;
+        Ok(Self { id, device })
+    }
+}
+
+/// The device that a backend names. GPUs are there in binaries built with their feature only.
+fn device(id: &BackendId) -> Result<Device> {
+    let (kind, index) = id.device.split_once(':').unwrap_or((&id.device, "0"));
+    let unknown = || {
+        Error::input(format!("backend `{id}`"), "candle has no such device")
+            .remedy("use candle:cpu, candle:cuda, candle:cuda:N or candle:metal")
+    };
+    let index: usize = index.parse().map_err(|_| unknown())?;
+    let opened = match kind {
+        "cpu" if index == 0 => return Ok(Device::Cpu),
+        "cuda" if cfg!(feature = "cuda") => Device::new_cuda(index),
+        "metal" if cfg!(feature = "metal") => Device::new_metal(index),
+        "cuda" | "metal" => {
+            return Err(Error::input(format!("backend `{id}`"), "is not part of this binary")
+                .remedy(format!("rebuild with `--features {kind}`")));
         }
+        _ => return Err(unknown()),
+    };
+    opened.map_err(|e| {
+        Error::environment(format!("backend `{id}`"), plan::one_line(&e))
+            .remedy("check the driver (`infermark doctor`), or use candle:cpu")
+    })
+}
+
+impl CandleBackend {
+    /// The device with what its products are computed by.
+    fn device_name(&self) -> String {
+        let quantised = if packed::has_vnni() { "VNNI" } else { "no VNNI" };
+        format!("{}: products by {}, of integers with {quantised}", self.id.device, gemm::isa())
     }
 }
 
@@ -78,7 +100,7 @@ impl Backend for CandleBackend {
     }
 
     fn availability(&self, _options: &PrepareOptions) -> Availability {
-        Availability::Ready(DeviceInfo { name: "cpu".to_owned(), runtime: runtime() })
+        Availability::Ready(DeviceInfo { name: self.device_name(), runtime: runtime() })
     }
 
     fn coverage(&self, model: &Path, options: &PrepareOptions) -> Result<Coverage> {
@@ -101,7 +123,7 @@ impl Backend for CandleBackend {
         let plan = plan::lowered(&graph, &self.device, threads)?;
         let compile = clock.now() - load;
         let facts = PreparedFacts {
-            device: "cpu".to_owned(),
+            device: self.id.device.clone(),
             runtime: runtime(),
             threads,
             shapes: ShapePolicy::Dynamic,
@@ -135,14 +157,19 @@ impl Prepared for CandlePrepared {
         session.on_own_threads(|| self.plan.run(sample, None))?;
         session.on_own_threads(|| self.plan.run(sample, Some(&mut times)))?;
         let total: u64 = times.iter().map(|t| t.took.0).sum();
-        let mut rows: BTreeMap<(&str, &str), (usize, u64)> = BTreeMap::new();
+        let mut rows: BTreeMap<(&str, &str, &str), (usize, u64)> = BTreeMap::new();
         for step in &times {
-            let row = rows.entry((step.op, step.with)).or_default();
+            let runs = match step.runs {
+                lower::Place::Device => self.facts.device.as_str(),
+                lower::Place::Host => "cpu",
+            };
+            let row = rows.entry((step.op, step.with, runs)).or_default();
             *row = (row.0 + 1, row.1 + step.took.0);
         }
-        let row = |((op, with), (count, took)): (&(&str, &str), &(usize, u64))| OpRow {
+        type Found<'a> = (&'a (&'a str, &'a str, &'a str), &'a (usize, u64));
+        let row = |((op, with, runs), (count, took)): Found<'_>| OpRow {
             kind: if with.is_empty() { (*op).to_owned() } else { format!("{op} ({with})") },
-            provider: self.facts.device.clone(),
+            provider: (*runs).to_owned(),
             count: *count,
             time_share: *took as f64 / total.max(1) as f64,
         };

@@ -52,7 +52,8 @@ pub(super) struct Packed {
     threads: usize,
 }
 
-fn has_vnni() -> bool {
+/// Whether candle has kernels for this CPU that multiply four 8-bit numbers at once.
+pub(super) fn has_vnni() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni"))
@@ -260,4 +261,38 @@ pub(super) fn n_bits(site: &Site<'_>, bits: &NBits) -> Lowered {
         let bias = inputs.maybe(5);
         Epilogue { bias, scale: None, activation: None, width, threads }.apply(out)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::candle::cells;
+
+    /// Weights of every kind that is recognised, with x, against the product of plain numbers.
+    #[test]
+    fn packed_weights_multiply_as_the_numbers_they_stand_for() {
+        for (rows, n, k, block, largest) in
+            [(1, 16, 256_usize, 256, 127_i8), (3, 20, 64, 32, 7), (5, 48, 384, 128, 15), (9, 33, 96, 96, 100)]
+        {
+            let values: Vec<i8> = (0..n * k)
+                .map(|i| i16::try_from(i * 37 % (2 * usize::from(largest.unsigned_abs()) + 1)).unwrap())
+                .map(|i| i8::try_from(i - i16::from(largest)).unwrap())
+                .collect();
+            let scales = (0..n * k.div_ceil(block)).map(|i| 0.01 + (i % 7) as f32 * 0.002).collect();
+            let weights = Integers { n, k, values, scales, block };
+            let x: Vec<f32> = (0..rows * k).map(|i| ((i * 53 % 97) as f32 - 48.0) / 40.0).collect();
+            let x = Tensor::from_vec(x, (rows, k), &Device::Cpu).unwrap();
+            let right = x.matmul(&weights.real(&Device::Cpu).unwrap()).unwrap();
+            let right = cells::singles(&right).unwrap();
+            let size = right.iter().map(|v| v * v).sum::<f32>().sqrt();
+            for threads in [1, 2] {
+                let packed = Packed::new(&weights, threads, &Device::Cpu).unwrap();
+                let ours = cells::singles(&packed.multiply(&x, None, None).unwrap()).unwrap();
+                let off = ours.iter().zip(&right).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+                assert!(off / size < 0.02, "{rows}×{n}×{k} by {block}: {}", off / size);
+            }
+        }
+        let narrow = Integers { n: 16, k: 48, values: vec![1; 768], scales: vec![1.0; 48], block: 16 };
+        assert!(Packed::new(&narrow, 1, &Device::Cpu).is_err_and(|why| why.contains("blocks of 16")));
+    }
 }

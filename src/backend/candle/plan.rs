@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::{Device, Tensor};
 
 use super::cells;
-use super::lower::lower;
+use super::lower::{self, lower};
 use super::ops::product::computed_in;
 use super::packed::Packed;
 use super::quantised::{self, Product};
@@ -34,6 +34,7 @@ struct Step {
     frees: Vec<usize>,
     /// What multiplies, where that is the question.
     with: String,
+    runs: lower::Place,
 }
 
 /// A graph, ready to run.
@@ -53,6 +54,7 @@ pub(super) struct Plan {
 pub(super) struct Timed<'a> {
     pub(super) op: &'a str,
     pub(super) with: &'a str,
+    pub(super) runs: lower::Place,
     pub(super) took: Nanos,
 }
 
@@ -121,7 +123,7 @@ impl<'a> Builder<'a> {
             let slot = self.slot(*id);
             match value.dtype.filter(|t| cells::held_in(*t).is_some()) {
                 Some(dtype) => inputs.push((value.name.clone(), slot, dtype)),
-                None => self.gap("(input)", &value.name, "candle has no type for it".to_owned()),
+                None => self.unheld("(input)", &value.name, "is of a type that candle does not have"),
             }
         }
         for (at, node) in graph.nodes.iter().enumerate() {
@@ -137,7 +139,7 @@ impl<'a> Builder<'a> {
         for id in &graph.outputs {
             let value = graph.value(*id);
             let (Some(dtype), Some(place)) = (value.dtype, self.place(*id)) else {
-                self.gap("(output)", &value.name, "its type is not known".to_owned());
+                self.unheld("(output)", &value.name, "is of a type that is not known");
                 continue;
             };
             outputs.push((value.name.clone(), place, dtype));
@@ -168,11 +170,20 @@ impl<'a> Builder<'a> {
         Ok(plan)
     }
 
-    fn gap(&mut self, op: &str, name: &str, reason: String) {
+    /// Notes that a value cannot be held.
+    fn unheld(&mut self, what: &str, name: &str, reason: &str) {
         if self.gaps.is_empty() {
             name.clone_into(&mut self.first_gap);
         }
-        self.gaps.push((String::new(), op.to_owned(), reason));
+        self.gaps.push((String::new(), what.to_owned(), reason.to_owned()));
+    }
+
+    /// Notes that a node cannot run.
+    fn gap(&mut self, node: &Node, reason: String) {
+        if self.gaps.is_empty() {
+            node.name.clone_into(&mut self.first_gap);
+        }
+        self.gaps.push((node.op.domain().to_owned(), node.op.name().to_owned(), reason));
     }
 
     fn slot(&mut self, id: ValueId) -> usize {
@@ -208,7 +219,7 @@ impl<'a> Builder<'a> {
                 let plain = product.weights.real(self.device).map_err(|e| e.to_string());
                 return match plain {
                     Ok(weights) => self.plain(node, product, weights, reason),
-                    Err(reason) => self.gap(node.op.name(), &node.name, reason),
+                    Err(reason) => self.gap(node, reason),
                 };
             }
         };
@@ -219,7 +230,8 @@ impl<'a> Builder<'a> {
         let run: Kernel = Box::new(move |inputs: &Inputs<'_>| {
             Ok(vec![packed.multiply(inputs.at(0)?, inputs.maybe(1), activation)?])
         });
-        self.push(node, run, &[Some(product.x), product.bias], kernel.to_owned());
+        let with = (kernel.to_owned(), lower::Place::Device);
+        self.push(node, run, &[Some(product.x), product.bias], with);
     }
 
     /// The same with weights that were made numbers again, once.
@@ -234,23 +246,23 @@ impl<'a> Builder<'a> {
                 super::ops::product::Epilogue { bias, scale: None, activation, width, threads };
             Ok(vec![epilogue.apply(out)?])
         });
-        self.push(node, run, &[Some(product.x), product.bias], kernel);
+        self.push(node, run, &[Some(product.x), product.bias], (kernel, lower::Place::Device));
     }
 
     fn node(&mut self, node: &'a Node, refused: Option<&String>) {
-        let kernel = match lower(&self.site(node)) {
-            Ok(kernel) => kernel,
-            Err(reason) => return self.gap(node.op.name(), &node.name, reason),
+        let (kernel, runs) = match lower(&self.site(node)) {
+            Ok(lowered) => lowered,
+            Err(reason) => return self.gap(node, reason),
         };
         let held = |id: &ValueId| {
             self.graph.value(*id).dtype.is_none_or(|t| cells::held_in(t).is_some())
         };
         if !node.inputs.iter().chain(&node.outputs).flatten().all(held) {
             let reason = "of 64-bit unsigned numbers, which candle does not have";
-            return self.gap(node.op.name(), &node.name, reason.to_owned());
+            return self.gap(node, reason.to_owned());
         }
         let with = self.computed(node, refused);
-        self.push(node, kernel, &node.inputs, with);
+        self.push(node, kernel, &node.inputs, (with, runs));
     }
 
     /// What a product is computed with, counted; empty for what is none.
@@ -279,13 +291,19 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds a step; one that only reads constants is run at once, and is a constant from then on.
-    fn push(&mut self, node: &'a Node, kernel: Kernel, reads: &[Option<ValueId>], with: String) {
+    fn push(
+        &mut self,
+        node: &'a Node,
+        kernel: Kernel,
+        reads: &[Option<ValueId>],
+        (with, runs): (String, lower::Place),
+    ) {
         let mut inputs = Vec::with_capacity(reads.len());
         for id in reads {
             let place = id.and_then(|id| self.place(id));
             if id.is_some() && place.is_none() {
                 let reason = "an input has no value that candle can hold".to_owned();
-                return self.gap(node.op.name(), &node.name, reason);
+                return self.gap(node, reason);
             }
             inputs.push(place);
         }
@@ -306,7 +324,7 @@ impl<'a> Builder<'a> {
                         }
                     }
                 }
-                Err(e) => self.gap(node.op.name(), &node.name, one_line(&e)),
+                Err(e) => self.gap(node, one_line(&e)),
             }
             return;
         }
@@ -319,6 +337,7 @@ impl<'a> Builder<'a> {
             outputs,
             frees: Vec::new(),
             with,
+            runs,
         });
     }
 }
@@ -409,7 +428,8 @@ impl Plan {
                 slots[*slot] = None;
             }
             if let Some(times) = &mut times {
-                times.push(Timed { op: &step.op, with: &step.with, took: clock.now() - before });
+                let (op, with, runs) = (&step.op, &step.with, step.runs);
+                times.push(Timed { op, with, runs, took: clock.now() - before });
             }
         }
         let mut outputs = Tensors::default();
@@ -433,6 +453,6 @@ impl Plan {
 }
 
 /// candle's messages can carry a backtrace; what went wrong stands on the first line.
-fn one_line(error: &candle_core::Error) -> String {
+pub(super) fn one_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().trim().to_owned()
 }

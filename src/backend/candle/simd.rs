@@ -196,3 +196,29 @@ pub(super) fn sum_of(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     }
     lanes.iter().sum::<f32>() + rest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "the right value, rounded")]
+    fn functions_are_as_near_as_they_say() {
+        for i in -4000..=4000 {
+            let x = i as f32 / 100.0;
+            let wide = f64::from(x);
+            let near = |ours: f32, right: f64, off: f64| {
+                assert!((f64::from(ours) - right).abs() <= off, "{x}: {ours}, not {right}");
+            };
+            near(exp(x) / wide.exp() as f32, 1.0, 3e-7);
+            near(erf(x), candle_core::cpu::erf::erf_f64(wide), 4e-7);
+            near(tanh(x), wide.tanh(), 4e-7);
+            near(sigmoid(x), 1.0 / (1.0 + (-wide).exp()), 3e-7);
+        }
+        assert!(exp(f32::NAN).is_nan() && erf(f32::NAN).is_nan() && tanh(f32::NAN).is_nan());
+        assert_eq!((exp(1000.0), exp(-1000.0)), (f32::INFINITY, 0.0));
+        let mut row = [1.0, 2.0, f32::NEG_INFINITY, 3.0];
+        softmax(&mut row, false);
+        assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6 && row[2] == 0.0);
+    }
+}

@@ -1,6 +1,6 @@
 //! Softmax(scale · q·kᵀ + mask) · v, head by head, without a copy of anything but the result.
 
-use candle_core::{CpuStorage, DType as Held, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Device, DType as Held, Result, Storage, Tensor, bail};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
@@ -45,7 +45,7 @@ fn strided<R>(x: &Tensor, look: impl FnOnce(Strided<'_>) -> R) -> Result<R> {
 
 /// In f32, with rows that are dense; other axes may lie anyhow.
 fn readable(x: &Tensor) -> Result<Tensor> {
-    let x = x.to_dtype(Held::F32)?;
+    let x = x.to_device(&Device::Cpu)?.to_dtype(Held::F32)?;
     if x.rank() == 4 && x.stride().last() == Some(&1) { Ok(x) } else { x.contiguous() }
 }
 
@@ -79,7 +79,9 @@ pub(in crate::backend::candle) fn attention(site: &Site<'_>, scale: f32) -> Lowe
                 })
             })
         })????;
-        Tensor::from_vec(out, (b, s, h, e), q.device())?.to_dtype(inputs.at(0)?.dtype())?.transpose(1, 2)
+        let given = inputs.at(0)?;
+        let out = Tensor::from_vec(out, (b, s, h, e), given.device())?;
+        out.to_dtype(given.dtype())?.transpose(1, 2)
     })
 }
 
@@ -91,7 +93,7 @@ fn broadcast_mask(mask: &Tensor, to: [usize; 4]) -> Result<Tensor> {
     if fits != to {
         bail!("a mask of {:?} does not fit {to:?}", mask.dims())
     }
-    let wide = mask.to_dtype(Held::F32)?.reshape(shape)?;
+    let wide = mask.to_device(&Device::Cpu)?.to_dtype(Held::F32)?.reshape(shape)?;
     // The last axis must be dense; a mask of one column is a rare thing.
     let columns = wide.dims().iter().take(3).copied().chain([to[3]]).collect::<Vec<_>>();
     wide.broadcast_as(columns)?.contiguous()?.broadcast_as(&to[..])

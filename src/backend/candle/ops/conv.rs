@@ -20,12 +20,13 @@ pub(super) fn convolved(
     threads: usize,
 ) -> Result<Tensor> {
     let held = if x.dtype() == Held::F64 { Held::F64 } else { Held::F32 };
-    let (source, weight) = (x.to_dtype(held)?.contiguous()?, w.to_dtype(held)?.contiguous()?);
+    let host = |t: &Tensor| t.to_device(&Device::Cpu)?.to_dtype(held)?.contiguous();
+    let (source, weight) = (host(x)?, host(w)?);
     let out = match held {
         Held::F64 => of::<f64>(&source, &weight, conv, threads)?,
         _ => of::<f32>(&source, &weight, conv, threads)?,
     };
-    out.to_dtype(x.dtype())
+    out.to_dtype(x.dtype())?.to_device(x.device())
 }
 
 fn of<T: WithDType>(
@@ -211,8 +212,9 @@ pub(in crate::backend::candle) fn transposed(
         .map(|d| d.iter().skip(2).map(crate::graph::Dim::fixed).collect::<Option<_>>())
         .unwrap_or_default();
     one(move |inputs| {
-        let (x, w) = (inputs.at(0)?.to_dtype(Held::F32)?, inputs.at(1)?.to_dtype(Held::F32)?);
-        let out = spread(&x.contiguous()?, &w.contiguous()?, &attributes, outputs.as_deref())?;
+        let host = |i: usize| inputs.at(i)?.to_device(&Device::Cpu)?.to_dtype(Held::F32)?.contiguous();
+        let out = spread(&host(0)?, &host(1)?, &attributes, outputs.as_deref())?;
+        let out = out.to_device(inputs.at(0)?.device())?;
         biased(out, inputs.maybe(2))?.to_dtype(inputs.at(0)?.dtype())
     })
 }

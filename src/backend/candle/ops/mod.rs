@@ -7,6 +7,7 @@ pub(super) mod indexing;
 pub(super) mod layout;
 pub(super) mod norm;
 pub(super) mod pool;
+pub(super) mod portable;
 pub(super) mod product;
 pub(super) mod quantise;
 pub(super) mod recurrent;

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, DType as Held, InplaceOp1, Layout, Result, Tensor, bail};
 
 use super::binary::together;
-use super::unary;
+use super::{portable, unary};
 use crate::backend::candle::cells;
 use crate::backend::candle::gemm::Panels;
 use crate::backend::candle::simd;
@@ -79,6 +79,11 @@ impl Epilogue<'_> {
         if self.bias.is_none() && self.activation.is_none() && self.scale.is_none() {
             return Ok(product);
         }
+        if !product.device().is_cpu() {
+            let factors = |s: &[f32]| Tensor::from_slice(s, s.len(), product.device());
+            let scale = self.scale.map(factors).transpose()?;
+            return portable::followed(product, scale.as_ref(), self.bias, self.activation);
+        }
         if product.dtype() != Held::F32 {
             let dtype = product.dtype();
             let wide = product.to_dtype(Held::F32)?;
@@ -141,6 +146,9 @@ pub(in crate::backend::candle) fn matmul(site: &Site<'_>) -> Lowered {
 
 /// A constant right factor in panels, where everything is f32; `turned` where it is `[n, k]`.
 fn panels(site: &Site<'_>, turned: bool, activation: Option<Activation>) -> Option<Panels> {
+    if !site.device.is_cpu() {
+        return None;
+    }
     let tensor = |index: usize| -> Option<Tensor> {
         let weight = site.constant(index).filter(|w| w.dtype() == DType::F32)?;
         cells::from_host(&weight.to_tensor()?, site.device).ok()

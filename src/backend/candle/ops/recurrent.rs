@@ -53,7 +53,7 @@ struct Sequence {
 
 impl Sequence {
     fn new(inputs: &Inputs<'_>, r: &Recurrent) -> Result<Self> {
-        let x = inputs.at(0)?.to_dtype(Held::F32)?;
+        let x = inputs.at(0)?.to_device(&Device::Cpu)?.to_dtype(Held::F32)?;
         let x = if r.batch_first { x.transpose(0, 1)? } else { x }.contiguous()?;
         let (steps, batch, _) = x.dims3()?;
         let lengths = match inputs.maybe_ints(4)? {
@@ -82,7 +82,10 @@ impl Sequence {
 
     /// The inputs' part of the gates, `[steps · batch, gates · hidden]`, and the states' weights turned.
     fn weights(&self, inputs: &Inputs<'_>, direction: usize) -> Result<(Vec<f32>, Tensor)> {
-        let of = |i: usize| inputs.at(i)?.to_dtype(Held::F32)?.get(direction)?.t()?.contiguous();
+        let of = |i: usize| {
+            let all = inputs.at(i)?.to_device(&Device::Cpu)?.to_dtype(Held::F32)?;
+            all.get(direction)?.t()?.contiguous()
+        };
         let (_, _, width) = self.x.dims3()?;
         let flat = self.x.reshape((self.steps * self.batch, width))?;
         Ok((cells::singles(&product(&flat, &of(1)?)?)?, of(2)?))
@@ -101,15 +104,15 @@ impl Sequence {
     }
 
     /// `Y` and the last states, in the layout that was asked for.
-    fn outputs(&self, y: Vec<f32>, states: Vec<Vec<Vec<f32>>>, held: Held) -> Result<Vec<Tensor>> {
+    fn outputs(&self, y: Vec<f32>, states: Vec<Vec<Vec<f32>>>, like: &Tensor) -> Result<Vec<Tensor>> {
         let (s, d, b, h) = (self.steps, self.directions, self.batch, self.hidden);
         let y = Tensor::from_vec(y, (s, d, b, h), &Device::Cpu)?;
         let y = if self.batch_first { y.permute((2, 0, 1, 3))?.contiguous()? } else { y };
-        let mut outputs = vec![y.to_dtype(held)?];
+        let mut outputs = vec![y.to_dtype(like.dtype())?.to_device(like.device())?];
         for state in states {
             let last = Tensor::from_vec(state.concat(), (d, b, h), &Device::Cpu)?;
             let last = if self.batch_first { last.transpose(0, 1)?.contiguous()? } else { last };
-            outputs.push(last.to_dtype(held)?);
+            outputs.push(last.to_dtype(like.dtype())?.to_device(like.device())?);
         }
         Ok(outputs)
     }
@@ -175,7 +178,7 @@ pub(in crate::backend::candle) fn lstm(site: &Site<'_>, r: &Recurrent) -> Lowere
                 }
             }
         }
-        sequence.outputs(y, vec![hidden, cell], inputs.at(0)?.dtype())
+        sequence.outputs(y, vec![hidden, cell], inputs.at(0)?)
     }))
 }
 
@@ -235,6 +238,6 @@ pub(in crate::backend::candle) fn gru(site: &Site<'_>, r: &Recurrent, linear: bo
                 }
             }
         }
-        sequence.outputs(y, vec![hidden], inputs.at(0)?.dtype())
+        sequence.outputs(y, vec![hidden], inputs.at(0)?)
     }))
 }

