@@ -9,8 +9,8 @@ mod traits;
 
 pub use mock::MockScript;
 pub use traits::{
-    Availability, Backend, Coverage, DeviceInfo, MissingOp, NumericFact, OpRow, PrepareOptions, Prepared,
-    PreparedFacts, RuntimeInfo, Session, Ticket, Trace,
+    Availability, Backend, Coverage, DeviceInfo, MissingOp, NumericFact, OpRow, PrepareOptions,
+    Prepared, PreparedFacts, RuntimeInfo, Session, Ticket, Trace,
 };
 
 use std::sync::Arc;

@@ -187,7 +187,8 @@ fn candle(host: &Host) -> Check {
         .map(|engine| engine.availability(&options));
     match available {
         Ok(Availability::Ready(device)) => {
-            let detail = format!("{} {}, {}", device.runtime.name, device.runtime.version, device.name);
+            let detail =
+                format!("{} {}, {}", device.runtime.name, device.runtime.version, device.name);
             Check::new("candle:cpu", State::Ok, detail, None)
         }
         Ok(Availability::Missing(error)) | Err(error) => {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::beside::BASIS;
-use super::case::{numerics, Ask, Bench, Measured, Paired, provider_shares};
+use super::case::{Ask, Bench, Measured, Paired, numerics, provider_shares};
 use super::judge;
 use super::run::RunOptions;
 use super::validity::is_worth_another_attempt;

@@ -68,8 +68,7 @@ fn judge(
         return "no session gives packed elements".to_owned();
     }
     graph.write(file).unwrap();
-    let names: Vec<String> =
-        graph.outputs.iter().map(|id| graph.value(*id).name.clone()).collect();
+    let names: Vec<String> = graph.outputs.iter().map(|id| graph.value(*id).name.clone()).collect();
     for level in [Optimization::None, Optimization::All] {
         let given = std::slice::from_ref(&inputs);
         match runner.run_all(file, &backend, level, given, false) {
@@ -114,10 +113,8 @@ fn node_tests_run_on_candle() {
     assert!(wrong.is_empty(), "{wrong:?}: {rest:?}");
     let total: usize = passed.values().map(|(n, _)| n).sum();
     let rows: Vec<String> = passed.iter().map(|(op, (n, of))| format!("{op} {n}/{of}")).collect();
-    let why: Vec<String> = rest
-        .iter()
-        .map(|(reason, names)| format!("{reason}\n    {}", names.join(" ")))
-        .collect();
+    let why: Vec<String> =
+        rest.iter().map(|(reason, names)| format!("{reason}\n    {}", names.join(" "))).collect();
     let text = format!("{total} of 1288 passed\n\n{}\n\n{}", rows.join("\n"), why.join("\n"));
     insta::assert_snapshot!("candle_node_tests", text);
 }
@@ -138,7 +135,8 @@ fn variants_of_digits_answer_on_candle_as_on_onnx_runtime() {
     let files = made(&sandbox, recipes);
     assert_eq!(files.len(), 6);
     for file in files {
-        let args = ["verify", &file, "--backends", "candle", "--tolerance", "1", "--format", "json"];
+        let args =
+            ["verify", &file, "--backends", "candle", "--tolerance", "1", "--format", "json"];
         for row in sandbox.run(&args).assert_fine().json().as_array().unwrap() {
             let cosine = row["cosine"].as_f64().unwrap();
             assert!(cosine > 0.99, "{file}: {row}");
@@ -166,8 +164,22 @@ fn a_record_says_what_candle_computes_integers_with() {
 fn two_sessions_of_candle_answer_alike_and_hold_their_memory() {
     let sandbox = Sandbox::new();
     let args = [
-        "run", "digits", "--backend", "candle:cpu", "--batch", "1", "--concurrency", "4",
-        "--sessions", "2", "--threads", "1", "--duration", "5", "--format", "json",
+        "run",
+        "digits",
+        "--backend",
+        "candle:cpu",
+        "--batch",
+        "1",
+        "--concurrency",
+        "4",
+        "--sessions",
+        "2",
+        "--threads",
+        "1",
+        "--duration",
+        "5",
+        "--format",
+        "json",
     ];
     sandbox.run(&args).assert_fine();
     let record = &sandbox.records()[0];

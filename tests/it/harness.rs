@@ -197,7 +197,8 @@ fn live_workers_take_turns_and_their_ratio_is_exact() {
     let mut workers: Vec<Worker> = ["mock:latency_us=1000", "mock:latency_us=1100"]
         .into_iter()
         .map(|backend| {
-            let mut worker = Worker::start(&command, backend, 1, std::sync::Arc::default()).unwrap();
+            let mut worker =
+                Worker::start(&command, backend, 1, std::sync::Arc::default()).unwrap();
             let spec = PrepareSpec {
                 variant: Variant {
                     name: "relu".into(),

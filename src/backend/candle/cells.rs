@@ -145,7 +145,11 @@ pub(super) fn from_host(tensor: &HostTensor, device: &Device) -> Result<Tensor> 
 }
 
 /// A session's output.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "held wider, never more")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "held wider, never more"
+)]
 pub(super) fn to_host(tensor: &Tensor, dtype: DType) -> Result<HostTensor> {
     let shape = tensor.dims().to_vec();
     let flat = tensor.flatten_all()?;
@@ -159,11 +163,15 @@ pub(super) fn to_host(tensor: &Tensor, dtype: DType) -> Result<HostTensor> {
         }
         DType::U8 | DType::U4 => TensorData::U8(flat.to_vec1()?),
         DType::I16 => TensorData::I16(flat.to_vec1()?),
-        DType::U16 => TensorData::U16(flat.to_vec1::<u32>()?.into_iter().map(|x| x as u16).collect()),
+        DType::U16 => {
+            TensorData::U16(flat.to_vec1::<u32>()?.into_iter().map(|x| x as u16).collect())
+        }
         DType::I32 => TensorData::I32(flat.to_vec1()?),
         DType::U32 => TensorData::U32(flat.to_vec1()?),
         DType::I64 => TensorData::I64(flat.to_vec1()?),
-        DType::Bool => TensorData::Bool(flat.to_vec1::<u8>()?.into_iter().map(|x| x != 0).collect()),
+        DType::Bool => {
+            TensorData::Bool(flat.to_vec1::<u8>()?.into_iter().map(|x| x != 0).collect())
+        }
         DType::U64 => bail!("candle has no 64-bit unsigned numbers"),
     };
     match HostTensor::new(shape, data) {

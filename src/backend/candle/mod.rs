@@ -190,7 +190,8 @@ struct CandleSession {
 
 impl CandleSession {
     fn new(plan: &Arc<Plan>, threads: usize) -> Result<Self> {
-        let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build());
+        let pool =
+            (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build());
         let pool = pool.transpose().map_err(|e| {
             Error::environment("candle", format!("cannot start {threads} threads: {e}"))
                 .remedy("ask for fewer threads, or raise the limit of processes")
@@ -217,9 +218,10 @@ impl Session for CandleSession {
 
     fn wait(&mut self, ticket: Ticket, trace: &mut Trace) -> Result<Tensors> {
         *trace = Trace::default();
-        let at = self.finished.iter().position(|(t, _)| *t == ticket).ok_or_else(|| {
-            Error::internal("candle", "waited for a batch that is not in flight")
-        })?;
+        let at =
+            self.finished.iter().position(|(t, _)| *t == ticket).ok_or_else(|| {
+                Error::internal("candle", "waited for a batch that is not in flight")
+            })?;
         Ok(self.finished.swap_remove(at).1)
     }
 

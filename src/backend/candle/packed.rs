@@ -115,6 +115,17 @@ impl Packed {
         }
     }
 
+    /// What keeps these weights from the fastest kernel, or makes it slower.
+    pub(super) fn hindrance(&self) -> Option<String> {
+        let (k, padded) = (self.k, self.padded_k);
+        match self.kernel() {
+            "q8_0 tiles (VNNI)" if padded > k => Some(format!("rows of {k} filled up to {padded}")),
+            "q8_0 tiles (VNNI)" => None,
+            _ if has_vnni() => Some(format!("rows of {k} are too short for VNNI kernels")),
+            _ => Some("this CPU has no VNNI".to_owned()),
+        }
+    }
+
     /// How candle quantises what these weights are multiplied with.
     pub(super) fn activations(&self) -> &'static str {
         if self.kernel() == "q8_0 tiles (VNNI)" {
@@ -139,11 +150,13 @@ impl Packed {
         let out = match &self.slabs[..] {
             [only] => only.forward(&flat)?,
             slabs => {
-                let parts: Result<Vec<Tensor>> = slabs.par_iter().map(|s| s.forward(&flat)).collect();
+                let parts: Result<Vec<Tensor>> =
+                    slabs.par_iter().map(|s| s.forward(&flat)).collect();
                 Tensor::cat(&parts?, 1)?
             }
         };
-        let out = if out.dims()[1] > self.n { out.narrow(1, 0, self.n)?.contiguous()? } else { out };
+        let out =
+            if out.dims()[1] > self.n { out.narrow(1, 0, self.n)?.contiguous()? } else { out };
         let scale = Some(self.factors.as_slice());
         let (width, threads) = (self.n, self.threads);
         let out = Epilogue { bias, scale, activation, width, threads }.apply(out)?;
@@ -232,7 +245,13 @@ pub(super) fn unpacked(site: &Site<'_>, bits: &NBits) -> std::result::Result<Int
             );
         }
     }
-    Ok(Integers { n, k, values, scales: scales.to_f32(), block: if blocks == 1 { k } else { block } })
+    Ok(Integers {
+        n,
+        k,
+        values,
+        scales: scales.to_f32(),
+        block: if blocks == 1 { k } else { block },
+    })
 }
 
 impl Integers {
@@ -271,14 +290,20 @@ mod tests {
     /// Weights of every kind that is recognised, with x, against the product of plain numbers.
     #[test]
     fn packed_weights_multiply_as_the_numbers_they_stand_for() {
-        for (rows, n, k, block, largest) in
-            [(1, 16, 256_usize, 256, 127_i8), (3, 20, 64, 32, 7), (5, 48, 384, 128, 15), (9, 33, 96, 96, 100)]
-        {
+        for (rows, n, k, block, largest) in [
+            (1, 16, 256_usize, 256, 127_i8),
+            (3, 20, 64, 32, 7),
+            (5, 48, 384, 128, 15),
+            (9, 33, 96, 96, 100),
+        ] {
             let values: Vec<i8> = (0..n * k)
-                .map(|i| i16::try_from(i * 37 % (2 * usize::from(largest.unsigned_abs()) + 1)).unwrap())
+                .map(|i| {
+                    i16::try_from(i * 37 % (2 * usize::from(largest.unsigned_abs()) + 1)).unwrap()
+                })
                 .map(|i| i8::try_from(i - i16::from(largest)).unwrap())
                 .collect();
-            let scales = (0..n * k.div_ceil(block)).map(|i| 0.01 + (i % 7) as f32 * 0.002).collect();
+            let scales =
+                (0..n * k.div_ceil(block)).map(|i| 0.01 + (i % 7) as f32 * 0.002).collect();
             let weights = Integers { n, k, values, scales, block };
             let x: Vec<f32> = (0..rows * k).map(|i| ((i * 53 % 97) as f32 - 48.0) / 40.0).collect();
             let x = Tensor::from_vec(x, (rows, k), &Device::Cpu).unwrap();
@@ -288,11 +313,15 @@ mod tests {
             for threads in [1, 2] {
                 let packed = Packed::new(&weights, threads, &Device::Cpu).unwrap();
                 let ours = cells::singles(&packed.multiply(&x, None, None).unwrap()).unwrap();
-                let off = ours.iter().zip(&right).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+                let off =
+                    ours.iter().zip(&right).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
                 assert!(off / size < 0.02, "{rows}×{n}×{k} by {block}: {}", off / size);
             }
         }
-        let narrow = Integers { n: 16, k: 48, values: vec![1; 768], scales: vec![1.0; 48], block: 16 };
-        assert!(Packed::new(&narrow, 1, &Device::Cpu).is_err_and(|why| why.contains("blocks of 16")));
+        let narrow =
+            Integers { n: 16, k: 48, values: vec![1; 768], scales: vec![1.0; 48], block: 16 };
+        assert!(
+            Packed::new(&narrow, 1, &Device::Cpu).is_err_and(|why| why.contains("blocks of 16"))
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! A graph lowered once: steps over slots, each slot emptied when nothing reads it any more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use candle_core::{Device, Tensor};
 
@@ -73,8 +73,10 @@ pub(super) fn coverage(graph: &Graph, threads: usize) -> Coverage {
 /// Lowers a graph; an error names the first operator that candle lacks, and counts the others.
 pub(super) fn lowered(graph: &Graph, device: &Device, threads: usize) -> Result<Plan> {
     Builder::new(graph, device, threads).build().map_err(|(node, gaps)| {
-        let more = if gaps.len() > 1 { format!(" (and {} more)", gaps.len() - 1) } else { String::new() };
-        let reason = gaps.first().map(|(_, op, reason)| format!("{op} {reason}")).unwrap_or_default();
+        let more =
+            if gaps.len() > 1 { format!(" (and {} more)", gaps.len() - 1) } else { String::new() };
+        let reason =
+            gaps.first().map(|(_, op, reason)| format!("{op} {reason}")).unwrap_or_default();
         Error::input(&graph.subject, format!("candle cannot run node `{node}`: {reason}{more}"))
             .remedy("`infermark model coverage` lists all gaps; run this model on ort:cpu")
     })
@@ -91,6 +93,8 @@ struct Builder<'a> {
     numerics: BTreeMap<(String, String, bool, String), usize>,
     gaps: Gaps,
     first_gap: String,
+    /// Values that whole numbers were made floats again into.
+    dequantised: HashSet<ValueId>,
 }
 
 impl<'a> Builder<'a> {
@@ -106,6 +110,12 @@ impl<'a> Builder<'a> {
             numerics: BTreeMap::new(),
             gaps: Vec::new(),
             first_gap: String::new(),
+            dequantised: graph
+                .nodes
+                .iter()
+                .filter(|node| matches!(node.op, Op::DequantizeLinear { .. }))
+                .filter_map(|node| node.output(0))
+                .collect(),
         }
     }
 
@@ -123,7 +133,9 @@ impl<'a> Builder<'a> {
             let slot = self.slot(*id);
             match value.dtype.filter(|t| cells::held_in(*t).is_some()) {
                 Some(dtype) => inputs.push((value.name.clone(), slot, dtype)),
-                None => self.unheld("(input)", &value.name, "is of a type that candle does not have"),
+                None => {
+                    self.unheld("(input)", &value.name, "is of a type that candle does not have")
+                }
             }
         }
         for (at, node) in graph.nodes.iter().enumerate() {
@@ -147,15 +159,14 @@ impl<'a> Builder<'a> {
         if !self.gaps.is_empty() {
             return Err((self.first_gap, self.gaps));
         }
-        let numerics = self.numerics.iter().map(|((kernel, activations, emulated, reason), n)| {
-            NumericFact {
+        let numerics =
+            self.numerics.iter().map(|((kernel, activations, emulated, reason), n)| NumericFact {
                 kernel: kernel.clone(),
                 products: *n,
                 activation_quant: (!activations.is_empty()).then(|| activations.clone()),
                 emulated: *emulated,
                 reason: (!reason.is_empty()).then(|| reason.clone()),
-            }
-        });
+            });
         let mut plan = Plan {
             subject: graph.subject.clone(),
             numerics: numerics.collect(),
@@ -225,7 +236,8 @@ impl<'a> Builder<'a> {
         };
         let (kernel, activations) = (packed.kernel(), packed.activations());
         let activations = format!("{activations}; the model asks for {asks}");
-        *self.numerics.entry((kernel.to_owned(), activations, false, String::new())).or_default() += 1;
+        let reason = packed.hindrance().unwrap_or_default();
+        *self.numerics.entry((kernel.to_owned(), activations, false, reason)).or_default() += 1;
         let activation = product.activation;
         let run: Kernel = Box::new(move |inputs: &Inputs<'_>| {
             Ok(vec![packed.multiply(inputs.at(0)?, inputs.maybe(1), activation)?])
@@ -254,9 +266,8 @@ impl<'a> Builder<'a> {
             Ok(lowered) => lowered,
             Err(reason) => return self.gap(node, reason),
         };
-        let held = |id: &ValueId| {
-            self.graph.value(*id).dtype.is_none_or(|t| cells::held_in(t).is_some())
-        };
+        let held =
+            |id: &ValueId| self.graph.value(*id).dtype.is_none_or(|t| cells::held_in(t).is_some());
         if !node.inputs.iter().chain(&node.outputs).flatten().all(held) {
             let reason = "of 64-bit unsigned numbers, which candle does not have";
             return self.gap(node, reason.to_owned());
@@ -269,12 +280,14 @@ impl<'a> Builder<'a> {
     fn computed(&mut self, node: &Node, refused: Option<&String>) -> String {
         let dtype = node.input(0).and_then(|id| self.graph.value(id).dtype);
         let (kernel, reason) = match &node.op {
-            Op::MatMul | Op::Gemm { .. } | Op::Linear { .. } | Op::Conv { .. } | Op::Einsum { .. } => {
-                match dtype.and_then(computed_in) {
-                    Some(kernel) => (kernel, String::new()),
-                    None => ("gemm f64", "whole numbers".to_owned()),
-                }
-            }
+            Op::MatMul
+            | Op::Gemm { .. }
+            | Op::Linear { .. }
+            | Op::Conv { .. }
+            | Op::Einsum { .. } => match dtype.and_then(computed_in) {
+                Some(kernel) => (kernel, String::new()),
+                None => ("gemm f64", "whole numbers".to_owned()),
+            },
             Op::MatMulNBits(_) => ("gemm f32", String::new()),
             Op::MatMulInteger | Op::QLinearMatMul => {
                 ("gemm f64", "not the form that is recognised".to_owned())
@@ -284,7 +297,14 @@ impl<'a> Builder<'a> {
             }
             _ => return String::new(),
         };
-        let reason = refused.cloned().unwrap_or(reason);
+        let is_dequantised = node.input(1).is_some_and(|id| self.dequantised.contains(&id));
+        let reason = match refused {
+            Some(refused) => refused.clone(),
+            None if is_dequantised && matches!(node.op, Op::Conv { .. }) => {
+                "candle has no quantised convolutions".to_owned()
+            }
+            None => reason,
+        };
         let key = (kernel.to_owned(), String::new(), !reason.is_empty(), reason);
         *self.numerics.entry(key).or_default() += 1;
         kernel.to_owned()
@@ -344,7 +364,7 @@ impl<'a> Builder<'a> {
 
 /// Which nodes something needs, when recognised products read nothing but their factor and bias.
 fn live(graph: &Graph, products: &HashMap<usize, Product>) -> Vec<bool> {
-    let mut needed: std::collections::HashSet<ValueId> = graph.outputs.iter().copied().collect();
+    let mut needed: HashSet<ValueId> = graph.outputs.iter().copied().collect();
     let mut live = vec![false; graph.nodes.len()];
     for (at, node) in graph.nodes.iter().enumerate().rev() {
         if !node.outputs.iter().flatten().any(|id| needed.contains(id)) {
@@ -398,9 +418,13 @@ impl Plan {
         let clock = RealClock::start();
         let mut slots: Vec<Option<Tensor>> = vec![None; self.slots];
         for (name, slot, dtype) in &self.inputs {
-            let given = inputs.get(name).ok_or_else(|| self.refuse(format!("input `{name}` is missing")))?;
+            let given = inputs
+                .get(name)
+                .ok_or_else(|| self.refuse(format!("input `{name}` is missing")))?;
             if given.dtype() != *dtype {
-                return Err(self.refuse(format!("input `{name}` is {}, not {dtype}", given.dtype())));
+                return Err(
+                    self.refuse(format!("input `{name}` is {}, not {dtype}", given.dtype()))
+                );
             }
             let tensor = cells::from_host(given, &self.device);
             slots[*slot] = Some(tensor.map_err(|e| self.refuse(one_line(&e)))?);
@@ -438,8 +462,8 @@ impl Plan {
                 Place::Constant(at) => Some(&self.constants[*at]),
                 Place::Slot(slot) => slots[*slot].as_ref(),
             };
-            let tensor =
-                tensor.ok_or_else(|| Error::internal("candle", format!("gave no output `{name}`")))?;
+            let tensor = tensor
+                .ok_or_else(|| Error::internal("candle", format!("gave no output `{name}`")))?;
             let host = cells::to_host(tensor, *dtype).map_err(|e| self.refuse(one_line(&e)))?;
             outputs.0.push((name.clone(), host));
         }

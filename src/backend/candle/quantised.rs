@@ -75,9 +75,11 @@ pub(super) fn find<'a>(
     let (mut found, mut refused) = (HashMap::new(), HashMap::new());
     for (at, node) in graph.nodes.iter().enumerate() {
         let (last, product) = match &node.op {
-            Op::MatMulNBits(bits) => {
-                (at, unpacked(&site(node), bits).map(|weights| (node.input(0), weights, node.input(5), None, "nothing")))
-            }
+            Op::MatMulNBits(bits) => (
+                at,
+                unpacked(&site(node), bits)
+                    .map(|weights| (node.input(0), weights, node.input(5), None, "nothing")),
+            ),
             Op::MatMulInteger => match integer(&edges, at) {
                 Some((last, product)) => (last, product),
                 None => continue,
@@ -126,10 +128,7 @@ fn integer(edges: &Edges<'_>, at: usize) -> Option<(usize, Parts)> {
     let (weight, scale) = (edges.graph.constant(node.input(1))?, edges.graph.constant(scale)?);
     let zero = edges.graph.constant(node.input(3));
     let weights = integers(weight, scale, zero, false, 0);
-    Some((
-        scaled,
-        weights.map(|weights| (dynamic.input(0), weights, None, None, "dynamic uint8")),
-    ))
+    Some((scaled, weights.map(|weights| (dynamic.input(0), weights, None, None, "dynamic uint8"))))
 }
 
 /// A product whose right factor is a `DequantizeLinear` of a constant.
@@ -200,7 +199,8 @@ fn integers(
         }
     }
     // Blocks of a turned weight follow each other in a row, of one that is not in a column.
-    let shared = |row: usize, block: usize| if turned { row * blocks + block } else { block * n + row };
+    let shared =
+        |row: usize, block: usize| if turned { row * blocks + block } else { block * n + row };
     let mut values = Vec::with_capacity(n * k);
     for row in 0..n {
         for at in 0..k {
@@ -212,7 +212,9 @@ fn integers(
             );
         }
     }
-    let of = |row: usize, block: usize| if given.len() == 1 { given[0] } else { given[shared(row, block)] };
+    let of = |row: usize, block: usize| {
+        if given.len() == 1 { given[0] } else { given[shared(row, block)] }
+    };
     let scales = (0..n).flat_map(|row| (0..blocks).map(move |b| (row, b))).map(|(r, b)| of(r, b));
     Ok(Integers { n, k, values, scales: scales.collect(), block })
 }

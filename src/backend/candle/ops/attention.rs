@@ -1,6 +1,6 @@
 //! Softmax(scale · q·kᵀ + mask) · v, head by head, without a copy of anything but the result.
 
-use candle_core::{CpuStorage, Device, DType as Held, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType as Held, Device, Result, Storage, Tensor, bail};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
@@ -19,7 +19,12 @@ struct Strided<'a> {
 
 impl Strided<'_> {
     /// Rows `from..from + rows` of head `(b, h)`.
-    fn view(&self, (b, h): (usize, usize), from: usize, (rows, columns): (usize, usize)) -> View<'_> {
+    fn view(
+        &self,
+        (b, h): (usize, usize),
+        from: usize,
+        (rows, columns): (usize, usize),
+    ) -> View<'_> {
         let [sb, sh, down, right] = self.strides;
         let first = self.first + b * sb + h * sh + from * down;
         View { all: self.all, first, rows, columns, strides: (down, right) }
@@ -130,14 +135,14 @@ fn heads(
         for head in 0..h {
             let at = (batch, head);
             let keys = k.view(at, 0, (t, d));
-            let keys = View { rows: d, columns: t, strides: (keys.strides.1, keys.strides.0), ..keys };
+            let keys =
+                View { rows: d, columns: t, strides: (keys.strides.1, keys.strides.0), ..keys };
             multiply(&mut scores, t, q.view(at, from, (count, d)), keys);
             for (row, scores) in scores.chunks_exact_mut(t.max(1)).enumerate() {
                 let mask = mask.map(|m| m.row(at, from + row, t));
                 simd::widest(|| weighed(scores, shape.scale, mask));
             }
-            let weights =
-                View { all: &scores, first: 0, rows: count, columns: t, strides: (t, 1) };
+            let weights = View { all: &scores, first: 0, rows: count, columns: t, strides: (t, 1) };
             multiply(&mut part[head * e..], h * e, weights, v.view(at, 0, (t, e)));
         }
     };

@@ -168,21 +168,20 @@ fn generic(kind: Binary) -> Pair {
         // By zero there is no answer; C would stop the process.
         Binary::Div => (|a, b| a / b, |a, b| a.checked_div(b).unwrap_or(0)),
         Binary::Pow => (f64::powf, power),
-        Binary::PRelu => {
-            (|a, b| if a < 0.0 { a * b } else { a }, |a, b| if a < 0 { a.wrapping_mul(b) } else { a })
-        }
+        Binary::PRelu => (
+            |a, b| if a < 0.0 { a * b } else { a },
+            |a, b| if a < 0 { a.wrapping_mul(b) } else { a },
+        ),
         Binary::And => {
             (|a, b| f64::from(u8::from(a != 0.0 && b != 0.0)), |a, b| i64::from(a != 0 && b != 0))
         }
         Binary::Or => {
             (|a, b| f64::from(u8::from(a != 0.0 || b != 0.0)), |a, b| i64::from(a != 0 || b != 0))
         }
-        Binary::Xor => {
-            (
-                |a, b| f64::from(u8::from((a != 0.0) != (b != 0.0))),
-                |a, b| i64::from((a != 0) != (b != 0)),
-            )
-        }
+        Binary::Xor => (
+            |a, b| f64::from(u8::from((a != 0.0) != (b != 0.0))),
+            |a, b| i64::from((a != 0) != (b != 0)),
+        ),
         Binary::Equal => compare!(==),
         Binary::Greater => compare!(>),
         Binary::GreaterOrEqual => compare!(>=),

@@ -4,6 +4,7 @@ use candle_core::{DType as Held, Device, Result, Tensor, WithDType, bail};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
+use super::image;
 use super::product::{activated, product};
 use super::window::{self, Axis};
 use crate::backend::candle::step::{Lowered, Site, one};
@@ -45,7 +46,8 @@ fn of<T: WithDType>(
     }
     let places: usize = axes.iter().map(|a| a.out).product();
     let taps: usize = kernel.iter().product();
-    let shape: Vec<usize> = [batch, filters].into_iter().chain(axes.iter().map(|a| a.out)).collect();
+    let shape: Vec<usize> =
+        [batch, filters].into_iter().chain(axes.iter().map(|a| a.out)).collect();
     if batch * filters * places == 0 {
         return Tensor::zeros(shape, x.dtype(), x.device());
     }
@@ -137,7 +139,12 @@ fn gathered<T: WithDType>(image: &[T], axes: &[Axis], tap: &[usize], into: &mut 
 }
 
 /// One filter a channel: too little work a column for a product.
-fn depthwise<T: WithDType>(x: &Tensor, w: &Tensor, axes: &[Axis], threads: usize) -> Result<Vec<T>> {
+fn depthwise<T: WithDType>(
+    x: &Tensor,
+    w: &Tensor,
+    axes: &[Axis],
+    threads: usize,
+) -> Result<Vec<T>> {
     let weights = w.flatten_all()?.to_vec1::<T>()?;
     let (storage, layout) = x.storage_and_layout();
     let candle_core::Storage::Cpu(storage) = &*storage else {
@@ -188,8 +195,11 @@ pub(in crate::backend::candle) fn conv(
         return Err(format!("of {dtype}"));
     }
     one(move |inputs| {
-        let out = convolved(inputs.at(0)?, inputs.at(1)?, &conv, threads)?;
-        activated(biased(out, inputs.maybe(2))?, activation, threads)
+        let (x, w, bias) = (inputs.at(0)?, inputs.at(1)?, inputs.maybe(2));
+        if dtype == DType::F32 && x.rank() == 4 && x.device().is_cpu() {
+            return image::conv(x, w, bias, &conv, activation, threads);
+        }
+        activated(biased(convolved(x, w, &conv, threads)?, bias)?, activation, threads)
     })
 }
 
@@ -202,7 +212,8 @@ pub(in crate::backend::candle) fn transposed(
     if dtype == DType::F64 || !dtype.is_float() {
         return Err(format!("of {dtype}"));
     }
-    let Some(crate::graph::Dim::Fixed(_)) = site.graph.dims(site.node.input(1)).and_then(|d| d.first())
+    let Some(crate::graph::Dim::Fixed(_)) =
+        site.graph.dims(site.node.input(1)).and_then(|d| d.first())
     else {
         return Err("the shape of its weights is not known".to_owned());
     };
@@ -212,7 +223,8 @@ pub(in crate::backend::candle) fn transposed(
         .map(|d| d.iter().skip(2).map(crate::graph::Dim::fixed).collect::<Option<_>>())
         .unwrap_or_default();
     one(move |inputs| {
-        let host = |i: usize| inputs.at(i)?.to_device(&Device::Cpu)?.to_dtype(Held::F32)?.contiguous();
+        let host =
+            |i: usize| inputs.at(i)?.to_device(&Device::Cpu)?.to_dtype(Held::F32)?.contiguous();
         let out = spread(&host(0)?, &host(1)?, &attributes, outputs.as_deref())?;
         let out = out.to_device(inputs.at(0)?.device())?;
         biased(out, inputs.maybe(2))?.to_dtype(inputs.at(0)?.dtype())

@@ -115,8 +115,20 @@ fn scattered(data: Cells, places: &[usize], updates: Cells, how: ScatterReductio
                     ScatterReduction::None => new,
                     ScatterReduction::Add => $add(*slot, new),
                     ScatterReduction::Mul => $mul(*slot, new),
-                    ScatterReduction::Max => if new > *slot { new } else { *slot },
-                    ScatterReduction::Min => if new < *slot { new } else { *slot },
+                    ScatterReduction::Max => {
+                        if new > *slot {
+                            new
+                        } else {
+                            *slot
+                        }
+                    }
+                    ScatterReduction::Min => {
+                        if new < *slot {
+                            new
+                        } else {
+                            *slot
+                        }
+                    }
                 };
             }
             data
@@ -204,7 +216,8 @@ pub(in crate::backend::candle) fn non_zero() -> Lowered {
         let mut out = Vec::with_capacity(found.len() * rank);
         for axis in 0..rank {
             let (step, n) = (own.get(axis).copied().unwrap_or(1), x.dims().get(axis).copied());
-            let along = |at: &usize| i64::try_from(at / step.max(1) % n.unwrap_or(1).max(1)).unwrap_or(0);
+            let along =
+                |at: &usize| i64::try_from(at / step.max(1) % n.unwrap_or(1).max(1)).unwrap_or(0);
             out.extend(found.iter().map(along));
         }
         Tensor::from_vec(out, (rank, found.len()), x.device())
@@ -224,12 +237,12 @@ pub(in crate::backend::candle) fn trilu(site: &Site<'_>, upper: bool) -> Lowered
             if upper { off >= k } else { off <= k }
         };
         let out = match Cells::of(x)? {
-            Cells::Floats(v) => {
-                Cells::Floats(v.iter().enumerate().map(|(i, v)| if keeps(i) { *v } else { 0.0 }).collect())
-            }
-            Cells::Ints(v) => {
-                Cells::Ints(v.iter().enumerate().map(|(i, v)| if keeps(i) { *v } else { 0 }).collect())
-            }
+            Cells::Floats(v) => Cells::Floats(
+                v.iter().enumerate().map(|(i, v)| if keeps(i) { *v } else { 0.0 }).collect(),
+            ),
+            Cells::Ints(v) => Cells::Ints(
+                v.iter().enumerate().map(|(i, v)| if keeps(i) { *v } else { 0 }).collect(),
+            ),
         };
         out.tensor(dtype, x.dims(), x.device())
     })
@@ -262,7 +275,8 @@ pub(in crate::backend::candle) fn top_k(site: &Site<'_>, axis: i64, largest: boo
                 all.sort_by(|a, b| before(*a, *b));
                 for (rank, at) in all.into_iter().take(k).enumerate() {
                     places[(o * k + rank) * inner + i] = at;
-                    indices[(o * k + rank) * inner + i] = i64::try_from(at / inner % n).unwrap_or(0);
+                    indices[(o * k + rank) * inner + i] =
+                        i64::try_from(at / inner % n).unwrap_or(0);
                 }
             }
         }

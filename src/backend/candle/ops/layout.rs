@@ -248,7 +248,8 @@ fn padded(
     }
     let n = i64::try_from(x.dims()[axis]).unwrap_or(0);
     if mode != PadMode::Constant {
-        let places = (-before..n + after).map(|at| u32::try_from(mirrored(at, n, mode)).unwrap_or(0));
+        let places =
+            (-before..n + after).map(|at| u32::try_from(mirrored(at, n, mode)).unwrap_or(0));
         let places: Vec<u32> = places.collect();
         let count = places.len();
         return x.index_select(&Tensor::from_vec(places, count, x.device())?, axis);
@@ -305,12 +306,17 @@ pub(in crate::backend::candle) fn range(site: &Site<'_>) -> Lowered {
             let of = |i| Ok::<f64, candle_core::Error>(inputs.number(i)?.unwrap_or(0.0));
             let (start, limit, step) = (of(0)?, of(1)?, of(2)?);
             let steps = ((limit - start) / step).ceil().max(0.0);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "is a count")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "is a count"
+            )]
             let all: Vec<f64> = (0..steps as usize).map(|i| start + i as f64 * step).collect();
             let count = all.len();
             return Cells::Floats(all).tensor(dtype, &[count], device);
         }
-        let of = |i: usize| Ok::<i64, candle_core::Error>(inputs.ints(i)?.first().copied().unwrap_or(0));
+        let of =
+            |i: usize| Ok::<i64, candle_core::Error>(inputs.ints(i)?.first().copied().unwrap_or(0));
         let (mut at, limit, step) = (of(0)?, of(1)?, of(2)?);
         let mut all = Vec::new();
         while step != 0 && if step > 0 { at < limit } else { at > limit } {
@@ -333,7 +339,8 @@ pub(in crate::backend::candle) fn blocks(
         let (b, c, h, w) = x.dims4()?;
         let s = blocksize;
         if !to_space {
-            let cut = x.reshape(&[b, c, h / s, s, w / s, s][..])?.permute(vec![0, 3, 5, 1, 2, 4])?;
+            let cut =
+                x.reshape(&[b, c, h / s, s, w / s, s][..])?.permute(vec![0, 3, 5, 1, 2, 4])?;
             return cut.contiguous()?.reshape((b, c * s * s, h / s, w / s));
         }
         let depth = c / (s * s);

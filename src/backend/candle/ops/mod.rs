@@ -3,6 +3,7 @@
 pub(super) mod attention;
 pub(super) mod binary;
 pub(super) mod conv;
+mod image;
 pub(super) mod indexing;
 pub(super) mod layout;
 pub(super) mod norm;

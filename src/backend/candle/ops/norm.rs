@@ -118,8 +118,12 @@ fn scaled(row: &mut [f32], mean: f32, by: f32, scale: Option<&[f32]>, shift: Opt
                 *v = (*v - mean) * by * s + b;
             }
         }
-        (Some(scale), None) => row.iter_mut().zip(scale).for_each(|(v, s)| *v = (*v - mean) * by * s),
-        (None, Some(shift)) => row.iter_mut().zip(shift).for_each(|(v, b)| *v = (*v - mean) * by + b),
+        (Some(scale), None) => {
+            row.iter_mut().zip(scale).for_each(|(v, s)| *v = (*v - mean) * by * s)
+        }
+        (None, Some(shift)) => {
+            row.iter_mut().zip(shift).for_each(|(v, b)| *v = (*v - mean) * by + b)
+        }
         (None, None) => row.iter_mut().for_each(|v| *v = (*v - mean) * by),
     }
 }

@@ -181,7 +181,10 @@ mod tests {
         let (right_shape, right) = of(lower::on_host(&site).unwrap());
         assert_eq!(shape, right_shape, "{name}");
         let near = |a: &f32, b: &f32| (a - b).abs() < 1e-5 || a.is_nan() && b.is_nan();
-        assert!(ours.iter().zip(&right).all(|(a, b)| near(a, b)), "{name}: {ours:?}, not {right:?}");
+        assert!(
+            ours.iter().zip(&right).all(|(a, b)| near(a, b)),
+            "{name}: {ours:?}, not {right:?}"
+        );
     }
 
     #[test]

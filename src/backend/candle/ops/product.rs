@@ -27,9 +27,8 @@ pub(in crate::backend::candle) fn product(a: &Tensor, b: &Tensor) -> Result<Tens
     if k != rows {
         bail!("{:?} cannot be multiplied with {:?}", a.dims(), b.dims())
     }
-    let batch = together(
-        [&left.dims()[..left.rank() - 2], &right.dims()[..right.rank() - 2]].into_iter(),
-    )?;
+    let batch =
+        together([&left.dims()[..left.rank() - 2], &right.dims()[..right.rank() - 2]].into_iter())?;
     let out = if right.rank() == 2 {
         // All rows at once.
         let all = left.contiguous()?.reshape((batch.iter().product::<usize>() * m, k))?;
@@ -165,7 +164,10 @@ fn panels(site: &Site<'_>, turned: bool, activation: Option<Activation>) -> Opti
 }
 
 /// `Linear`: `activation(x · w + bias)`.
-pub(in crate::backend::candle) fn linear(site: &Site<'_>, activation: Option<Activation>) -> Lowered {
+pub(in crate::backend::candle) fn linear(
+    site: &Site<'_>,
+    activation: Option<Activation>,
+) -> Lowered {
     if let Some(panels) = panels(site, false, activation) {
         return one(move |inputs| panels.apply(inputs.at(0)?));
     }
@@ -242,7 +244,8 @@ pub(in crate::backend::candle) fn einsum(site: &Site<'_>, equation: &str) -> Low
         let mut later: Vec<Term> = terms.collect();
         while !later.is_empty() {
             let next = later.remove(0);
-            let needed = |l: &char| wanted.contains(l) || later.iter().any(|t| t.labels.contains(l));
+            let needed =
+                |l: &char| wanted.contains(l) || later.iter().any(|t| t.labels.contains(l));
             total = total.times(&next, &needed)?;
         }
         total.arranged(&wanted)
@@ -343,12 +346,12 @@ impl Term {
         let b = Self { labels: other.labels.clone(), tensor: other.tensor.clone() };
         let b = b.summed(|l| needed(l) || own.contains(l))?;
         let both = |l: &&char| b.labels.contains(l);
-        let batch: Vec<char> = a.labels.iter().filter(both).filter(|l| needed(l)).copied().collect();
-        let inner: Vec<char> = a.labels.iter().filter(both).filter(|l| !needed(l)).copied().collect();
-        let left: Vec<char> =
-            a.labels.iter().filter(|l| !b.labels.contains(l)).copied().collect();
-        let right: Vec<char> =
-            b.labels.iter().filter(|l| !a.labels.contains(l)).copied().collect();
+        let batch: Vec<char> =
+            a.labels.iter().filter(both).filter(|l| needed(l)).copied().collect();
+        let inner: Vec<char> =
+            a.labels.iter().filter(both).filter(|l| !needed(l)).copied().collect();
+        let left: Vec<char> = a.labels.iter().filter(|l| !b.labels.contains(l)).copied().collect();
+        let right: Vec<char> = b.labels.iter().filter(|l| !a.labels.contains(l)).copied().collect();
         let count = |t: &Self, ls: &[char]| ls.iter().map(|l| t.size(*l).unwrap_or(1)).product();
         let (m, n): (usize, usize) = (count(&a, &left), count(&b, &right));
         let size = |l: &char| a.size(*l).unwrap_or(1).max(b.size(*l).unwrap_or(1));
@@ -405,4 +408,3 @@ pub(super) fn activated(
         Some(activation) => unary::map(&out, threads, |part| simd::activate(part, activation)),
     }
 }
-

@@ -6,6 +6,7 @@ use candle_core::{DType as Held, Result, Tensor, bail};
 use super::conv::{biased, convolved};
 use super::product::product;
 use crate::backend::candle::cells::{self, Cells};
+use crate::backend::candle::simd;
 use crate::backend::candle::step::{Inputs, Lowered, Site, axis_of, one};
 use crate::graph::op::{ConvAttributes, QuantizeAttributes};
 use crate::variant::DType;
@@ -48,15 +49,26 @@ pub(in crate::backend::candle) fn quantize(site: &Site<'_>, q: &QuantizeAttribut
     let (to, q) = (site.gives()?, *q);
     let (low, high) = range(to)?;
     // The quotient is taken in the scale's own type, as ONNX Runtime does.
+    let threads = site.threads;
+    let is_f32 = site.dtype(0)? == DType::F32;
     one(move |inputs| {
         let x = inputs.at(0)?;
+        if is_f32
+            && inputs.at(1)?.elem_count() == 1
+            && inputs.maybe(2).is_none_or(|z| z.elem_count() == 1)
+        {
+            let scale = cells::singles(inputs.at(1)?)?[0];
+            let zero = inputs.maybe(2).map(cells::singles).transpose()?.map_or(0.0, |z| z[0]);
+            return rounded(x, (scale, zero), (low as f32, high as f32), to, threads);
+        }
         let scale = spread(inputs.at(1)?, x, q.axis, q.block_size)?;
         let quotient = x.to_dtype(Held::F32)?.broadcast_div(&scale.to_dtype(Held::F32)?)?;
         let zero = match inputs.maybe(2) {
             Some(zero) => Some(spread(zero, x, q.axis, q.block_size)?),
             None => None,
         };
-        let rounded: Vec<f64> = cells::floats(&quotient)?.iter().map(|v| v.round_ties_even()).collect();
+        let rounded: Vec<f64> =
+            cells::floats(&quotient)?.iter().map(|v| v.round_ties_even()).collect();
         let rounded = Tensor::from_vec(rounded, x.dims(), x.device())?;
         let shifted = match zero {
             Some(zero) => rounded.broadcast_add(&zero)?,
@@ -67,8 +79,50 @@ pub(in crate::backend::candle) fn quantize(site: &Site<'_>, q: &QuantizeAttribut
     })
 }
 
+/// One scale for all: in f32 and in vectors.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "held within the type")]
+fn rounded(
+    x: &Tensor,
+    (scale, zero): (f32, f32),
+    (low, high): (f32, f32),
+    to: DType,
+    threads: usize,
+) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    let values = cells::with_f32(&x, |all| {
+        let mut out = vec![0.0; all.len()];
+        simd::in_parts(threads, &mut out, 1, |first, part| {
+            let from = &all[first..first + part.len()];
+            simd::widest(|| {
+                for (to, v) in part.iter_mut().zip(from) {
+                    *to = ((v / scale).round_ties_even() + zero).clamp(low, high);
+                }
+            });
+        });
+        out
+    })?;
+    let (shape, device) = (x.dims(), x.device());
+    match to {
+        DType::U8 => {
+            let all: Vec<u8> = simd::widest(|| values.iter().map(|v| *v as u8).collect());
+            Tensor::from_vec(all, shape, device)
+        }
+        DType::I8 | DType::I16 => {
+            let all: Vec<i16> = simd::widest(|| values.iter().map(|v| *v as i16).collect());
+            Tensor::from_vec(all, shape, device)
+        }
+        _ => Cells::Floats(values.into_iter().map(f64::from).collect()).tensor(to, shape, device),
+    }
+}
+
 /// The numbers that quantised ones stand for, in f64.
-fn real(x: &Tensor, scale: &Tensor, zero: Option<&Tensor>, axis: i64, block: usize) -> Result<Tensor> {
+fn real(
+    x: &Tensor,
+    scale: &Tensor,
+    zero: Option<&Tensor>,
+    axis: i64,
+    block: usize,
+) -> Result<Tensor> {
     let wide = x.to_dtype(Held::F64)?;
     let shifted = match zero {
         Some(zero) => wide.broadcast_sub(&spread(zero, x, axis, block)?)?,
@@ -80,24 +134,33 @@ fn real(x: &Tensor, scale: &Tensor, zero: Option<&Tensor>, axis: i64, block: usi
 /// `DequantizeLinear`.
 pub(in crate::backend::candle) fn dequantize(site: &Site<'_>, axis: i64, block: usize) -> Lowered {
     let gives = cells::held_in(site.gives()?).ok_or("its type")?;
+    let is_wide = matches!(site.dtype(0)?, DType::I32 | DType::U32);
     one(move |inputs| {
+        let (x, scale, zero) = (inputs.at(0)?, inputs.at(1)?, inputs.maybe(2));
+        let is_one = scale.elem_count() == 1 && zero.is_none_or(|z| z.elem_count() == 1);
+        if is_one && !is_wide && gives == Held::F32 {
+            let scale = f64::from(cells::singles(scale)?[0]);
+            let zero = zero.map(cells::singles).transpose()?.map_or(0.0, |z| f64::from(z[0]));
+            // The difference of small whole numbers is exact.
+            return (x.to_dtype(Held::F32)? - zero)? * scale;
+        }
         real(inputs.at(0)?, inputs.at(1)?, inputs.maybe(2), axis, block)?.to_dtype(gives)
     })
 }
 
 /// `DynamicQuantizeLinear`: the range of the tensor, 0 included, on 0 to 255.
-pub(in crate::backend::candle) fn dynamic() -> Lowered {
-    Ok(Box::new(|inputs| {
+pub(in crate::backend::candle) fn dynamic(site: &Site<'_>) -> Lowered {
+    let threads = site.threads;
+    Ok(Box::new(move |inputs| {
         let x = inputs.at(0)?;
         let values = cells::singles(x)?;
         let low = values.iter().copied().fold(0.0_f32, f32::min);
         let high = values.iter().copied().fold(0.0_f32, f32::max);
         let scale = if high == low { 1.0 } else { (high - low) / 255.0 };
         let zero = (-low / scale).clamp(0.0, 255.0).round_ties_even();
-        let held = values.iter().map(|v| f64::from(((v / scale).round_ties_even() + zero).clamp(0.0, 255.0)));
         let device = x.device();
         Ok(vec![
-            Cells::Floats(held.collect()).tensor(DType::U8, x.dims(), device)?,
+            rounded(&x.to_dtype(Held::F32)?, (scale, zero), (0.0, 255.0), DType::U8, threads)?,
             Tensor::new(scale, device)?,
             Cells::Floats(vec![f64::from(zero)]).tensor(DType::U8, &[], device)?,
         ])

@@ -93,7 +93,8 @@ impl Sequence {
 
     fn times(&self, state: &[f32], weights: &Tensor) -> Result<Vec<f32>> {
         let columns = weights.dims()[0];
-        let state = Tensor::from_slice(state, (state.len() / columns.max(1), columns), &Device::Cpu)?;
+        let state =
+            Tensor::from_slice(state, (state.len() / columns.max(1), columns), &Device::Cpu)?;
         cells::singles(&product(&state, weights)?)
     }
 
@@ -104,7 +105,12 @@ impl Sequence {
     }
 
     /// `Y` and the last states, in the layout that was asked for.
-    fn outputs(&self, y: Vec<f32>, states: Vec<Vec<Vec<f32>>>, like: &Tensor) -> Result<Vec<Tensor>> {
+    fn outputs(
+        &self,
+        y: Vec<f32>,
+        states: Vec<Vec<Vec<f32>>>,
+        like: &Tensor,
+    ) -> Result<Vec<Tensor>> {
         let (s, d, b, h) = (self.steps, self.directions, self.batch, self.hidden);
         let y = Tensor::from_vec(y, (s, d, b, h), &Device::Cpu)?;
         let y = if self.batch_first { y.permute((2, 0, 1, 3))?.contiguous()? } else { y };
@@ -208,7 +214,8 @@ pub(in crate::backend::candle) fn gru(site: &Site<'_>, r: &Recurrent, linear: bo
                 let places: Vec<Option<usize>> = (0..sequence.batch)
                     .map(|entry| sequence.time(nth, entry, reversed(&r, direction)))
                     .collect();
-                let row = |time: usize, entry: usize| &given[(time * sequence.batch + entry) * 3 * h..];
+                let row =
+                    |time: usize, entry: usize| &given[(time * sequence.batch + entry) * 3 * h..];
                 // What is left of the state by the reset gate, multiplied after it.
                 let mut kept = hidden[direction].clone();
                 for (entry, time) in places.iter().enumerate() {

@@ -59,7 +59,11 @@ pub(in crate::backend::candle) fn reduce(
             let sum = x.contiguous()?.sum_keepdim(axes.as_slice())?;
             let n: usize = axes.iter().map(|a| x.dims()[*a]).product();
             let scale = if kind == Reduction::Mean { 1.0 / n as f64 } else { 1.0 };
-            return if axes.is_empty() { Ok(x.clone()) } else { sum.affine(scale, 0.0)?.reshape(shape) };
+            return if axes.is_empty() {
+                Ok(x.clone())
+            } else {
+                sum.affine(scale, 0.0)?.reshape(shape)
+            };
         }
         let (bases, offsets) = groups(x.dims(), &axes);
         let out = match Cells::of(x)? {
@@ -112,7 +116,9 @@ fn floats(kind: Reduction, values: impl ExactSizeIterator<Item = f64> + Clone) -
         Reduction::Max => {
             values.fold(f64::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
         }
-        Reduction::Min => values.fold(f64::INFINITY, |a, b| if b < a || b.is_nan() { b } else { a }),
+        Reduction::Min => {
+            values.fold(f64::INFINITY, |a, b| if b < a || b.is_nan() { b } else { a })
+        }
         Reduction::Mean => values.sum::<f64>() / n,
         Reduction::Prod => values.product(),
         Reduction::Sum => values.sum(),

@@ -108,7 +108,13 @@ fn coordinate(mode: &str, axis: &Axis, place: usize) -> f64 {
             let length = from * axis.scale;
             if length <= 1.0 { 0.0 } else { x * (from - 1.0) / (length - 1.0) }
         }
-        "pytorch_half_pixel" => if to > 1.0 { half } else { 0.0 },
+        "pytorch_half_pixel" => {
+            if to > 1.0 {
+                half
+            } else {
+                0.0
+            }
+        }
         "half_pixel_symmetric" => {
             let adjustment = to / (axis.scale * from);
             from / 2.0 * (1.0 - adjustment) + half
@@ -130,7 +136,9 @@ fn coordinate(mode: &str, axis: &Axis, place: usize) -> f64 {
 fn taps(a: &ResizeAttributes, axis: &Axis, place: usize) -> Vec<(usize, f64)> {
     let at = coordinate(&a.coordinate_transformation_mode, axis, place);
     let last = axis.from.max(1) - 1;
-    if a.coordinate_transformation_mode == "tf_crop_and_resize" && !(0.0..=last as f64).contains(&at) {
+    if a.coordinate_transformation_mode == "tf_crop_and_resize"
+        && !(0.0..=last as f64).contains(&at)
+    {
         return Vec::new();
     }
     let held = |i: f64| i.clamp(0.0, last as f64) as usize;

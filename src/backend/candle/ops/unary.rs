@@ -115,7 +115,10 @@ pub(in crate::backend::candle) fn unary(site: &Site<'_>, kind: Unary) -> Lowered
 }
 
 /// A function of floats, computed in double precision and rounded once.
-pub(in crate::backend::candle) fn floats(dtype: DType, f: impl Fn(f64) -> f64 + Send + Sync + 'static) -> Lowered {
+pub(in crate::backend::candle) fn floats(
+    dtype: DType,
+    f: impl Fn(f64) -> f64 + Send + Sync + 'static,
+) -> Lowered {
     if !dtype.is_float() {
         return Err(format!("of {dtype}"));
     }

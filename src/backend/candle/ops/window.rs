@@ -18,6 +18,14 @@ pub(super) struct Axis {
 }
 
 impl Axis {
+    /// The places whose tap `tap` lies within the axis: from the first to one past the last.
+    pub(super) fn inside(&self, tap: usize) -> (usize, usize) {
+        let offset = tap * self.dilation;
+        let from = self.before.saturating_sub(offset).div_ceil(self.stride);
+        let reach = (self.size + self.before).saturating_sub(offset).div_ceil(self.stride);
+        (from, reach.min(self.out))
+    }
+
     /// The element under tap `tap` at place `at`; `None` in the padding.
     #[inline]
     pub(super) fn under(&self, at: usize, tap: usize) -> Option<usize> {
