@@ -76,6 +76,11 @@ impl Worker {
             // process, unless told not to; `with_telemetry(false)` does not reach it.
             .env("ORT_DISABLE_TELEMETRY", "1")
             .envs(backend::environment(threads))
+            // They would make candle compute with other kernels than those that records name.
+            .env_remove("CANDLE_DEQUANTIZE_ALL")
+            .env_remove("CANDLE_DEQUANTIZE_ALL_F16")
+            .env_remove("MISTRALRS_FORCE_AVX2")
+            .env_remove("MISTRALRS_FORCE_AVXVNNI")
             // Ctrl-C goes to the steering process, which decides what is kept.
             .process_group(0)
             .spawn()

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use infermark::graph::Graph;
-use infermark::variant::{BackendId, DType, Difference, Optimization, Tensors};
+use infermark::graph::op::{ConvAttributes, NBits, Pads, QuantizeAttributes, Window};
+use infermark::graph::{Dim, Graph, Numbers, Op, ValueId, Weight, infer};
+use infermark::variant::{BackendId, DType, Difference, Optimization, Tensor, TensorData, Tensors};
 
 use super::conformance::{self, Case, cases, operator, retyped, runner};
+use super::onnx_file::{Node, model};
 use super::sandbox::Sandbox;
 
 /// Largest max|a−b| / max|b| that counts as equal, by what is computed with.
@@ -19,7 +21,7 @@ fn tolerance(dtype: DType) -> f64 {
 
 fn compare(ours: &Tensors, names: &[String], case: &Case) -> Result<(), String> {
     for (name, right) in names.iter().zip(&case.outputs) {
-        let Some(right) = right.as_ref().and_then(infermark::graph::Weight::to_tensor) else {
+        let Some(right) = right.as_ref().and_then(Weight::to_tensor) else {
             return Err("no dense tensor".to_owned());
         };
         let Some(got) = ours.get(name) else { return Err(format!("gave no `{name}`")) };
@@ -156,7 +158,10 @@ fn a_record_says_what_candle_computes_integers_with() {
     let numerics = record["numerics"].as_array().unwrap();
     let packed = numerics.iter().find(|n| n["activation_quant"].is_string()).unwrap();
     assert_eq!((&packed["products"], &packed["emulated"]), (&1.into(), &false.into()));
-    assert_eq!(record["runtime_version"], "candle 0.11.1");
+    let lock = include_str!("../../Cargo.lock");
+    let version = lock.split("name = \"candle-core\"\nversion = \"").nth(1).unwrap();
+    let version = version.split('"').next().unwrap();
+    assert_eq!(record["runtime_version"], format!("candle {version}"));
     assert_eq!(record["node_share"][0]["provider"], "cpu");
 }
 
@@ -187,4 +192,121 @@ fn two_sessions_of_candle_answer_alike_and_hold_their_memory() {
     assert!(record["load"]["outputs_checked"].as_u64().unwrap() > 0);
     let change = record["telemetry"]["rss_change"].as_f64().unwrap();
     assert!(change.abs() < 0.05, "memory changed by {change}");
+}
+
+/// What a graph of few nodes gives on both engines for the same generated input `x`.
+fn alike(name: &str, x: &[usize], build: impl FnOnce(&mut Graph, ValueId) -> ValueId) {
+    let mut graph = Graph::new(name);
+    let dims = x.iter().map(|n| Dim::Fixed(*n)).collect();
+    let input = graph.add_input("x", DType::F32, dims);
+    let output = build(&mut graph, input);
+    graph.outputs.push(output);
+    infer(&mut graph).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("graph.onnx");
+    graph.write(&file).unwrap();
+    let values: Vec<f32> =
+        (0..x.iter().product()).map(|i: usize| ((i * 31 % 67) as f32 - 33.0) / 11.0).collect();
+    let tensor = Tensor::new(x.to_vec(), TensorData::F32(values)).unwrap();
+    let inputs = Tensors(vec![("x".to_owned(), tensor)]);
+    let mut runner = runner();
+    let mut on = |backend: &str| runner.run(&file, &backend.parse().unwrap(), &inputs).unwrap();
+    let (ours, right) = (on("candle:cpu"), on("ort:cpu"));
+    let difference = Difference::between(&ours.0[0].1, &right.0[0].1);
+    let difference = difference.unwrap_or_else(|| panic!("{name}: {ours:?}, not {right:?}"));
+    assert!(difference.cosine > 0.999 && difference.max_rel_error < 0.05, "{name}: {difference:?}");
+}
+
+fn constant(graph: &mut Graph, dtype: DType, shape: &[usize], values: &[f64]) -> ValueId {
+    let numbers = Numbers::Floats(values.to_vec());
+    let weight = Weight::from_numbers(dtype, shape.to_vec(), &numbers).unwrap();
+    graph.add_constant("w", weight)
+}
+
+/// Of every kind of number, whatever the type holds.
+fn spread(n: usize, low: i32, high: i32) -> Vec<f64> {
+    let span = usize::try_from(high - low + 1).unwrap();
+    (0..n).map(|i| f64::from(low) + (i * 37 % span) as f64).collect()
+}
+
+#[test]
+fn quantisation_that_is_left_out_still_cuts_off() {
+    // Tools leave a Relu to the quantisation behind it.
+    alike("saturation", &[4, 16], |g, x| {
+        let scale = constant(g, DType::F32, &[], &[0.01]);
+        let zero = constant(g, DType::U8, &[], &[0.0]);
+        let attributes = QuantizeAttributes { axis: 1, block_size: 0, output_dtype: None };
+        let q = g.push("q", Op::QuantizeLinear(attributes), &[x, scale, zero]);
+        let dq = Op::DequantizeLinear { axis: 1, block_size: 0 };
+        let back = g.push("back", dq.clone(), &[q, scale, zero]);
+        let w = constant(g, DType::I8, &[16, 8], &spread(128, -127, 127));
+        let scales = constant(g, DType::F32, &[8], &spread(8, 1, 8));
+        let weights = g.push("weights", dq, &[w, scales]);
+        g.push("y", Op::MatMul, &[back, weights])
+    });
+}
+
+#[test]
+fn weights_that_leave_no_8_bits_are_multiplied_as_floats() {
+    alike("asymmetric", &[3, 32], |g, x| {
+        let bits = NBits { k: 32, n: 4, bits: 8, block_size: 32, accuracy_level: 0 };
+        let w = constant(g, DType::U8, &[4, 1, 32], &spread(128, 0, 255));
+        let scales = constant(g, DType::F32, &[4], &[0.1, 0.2, 0.3, 0.4]);
+        let zeros = constant(g, DType::U8, &[4], &[100.0, 0.0, 255.0, 128.0]);
+        g.push("y", Op::MatMulNBits(bits), &[x, w, scales, zeros])
+    });
+}
+
+#[test]
+fn windows_wider_than_what_they_slide_over() {
+    let window = |kernel: usize, dilation: usize, pad: usize| ConvAttributes {
+        window: Window {
+            kernel_shape: vec![kernel],
+            strides: vec![1],
+            dilations: vec![dilation],
+            pads: Pads::Explicit(vec![pad, pad]),
+        },
+        group: 1,
+    };
+    for (length, kernel, dilation, pad) in [(5, 3, 8, 8), (1, 5, 1, 2), (7, 2, 3, 0)] {
+        alike("conv", &[2, 3, length], |g, x| {
+            let w = constant(g, DType::F32, &[4, 3, kernel], &spread(12 * kernel, -6, 6));
+            let conv = window(kernel, dilation, pad);
+            g.push("y", Op::Conv { conv, activation: None }, &[x, w])
+        });
+    }
+}
+
+#[test]
+fn a_number_a_row_is_no_bias_of_the_columns() {
+    alike("gemm", &[3, 8], |g, x| {
+        let w = constant(g, DType::F32, &[8, 3], &spread(24, -6, 6));
+        let c = constant(g, DType::F32, &[3, 1], &[10.0, 20.0, 30.0]);
+        let gemm =
+            Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: false, activation: None };
+        g.push("y", gemm, &[x, w, c])
+    });
+}
+
+#[test]
+fn a_slice_backwards_from_before_the_beginning() {
+    alike("slice", &[5], |g, x| {
+        let bounds = [-10, -100, 0, -1].map(|n| g.add_constant("n", Weight::ints(&[n])));
+        g.push("y", Op::Slice, &[x, bounds[0], bounds[1], bounds[2], bounds[3]])
+    });
+}
+
+#[test]
+fn what_stands_behind_a_gap_is_none() {
+    let sandbox = Sandbox::new();
+    let nodes: [Node<'_>; 4] = [
+        ("Relu", &["x"], &["a"]),
+        ("NonSense", &["a"], &["b"]),
+        ("Tanh", &["b"], &["c"]),
+        ("Relu", &["c"], &["y"]),
+    ];
+    sandbox.write("odd.onnx", model(&nodes, &[], 17));
+    let args = ["model", "coverage", "odd.onnx", "--backend", "candle:cpu", "--format", "json"];
+    let json = sandbox.run(&args).assert_fine().json();
+    assert_eq!((&json["nodes"], &json["supported_nodes"]), (&4.into(), &3.into()), "{json}");
 }

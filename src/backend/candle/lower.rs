@@ -41,7 +41,7 @@ pub(super) fn on_host(site: &Site<'_>) -> Lowered {
         Op::Celu { alpha } => {
             let alpha = f64::from(*alpha);
             unary::floats(site.dtype(0)?, move |x| {
-                x.max(0.0) + (alpha * (x / alpha).exp_m1()).min(0.0)
+                if x.is_nan() { x } else { x.max(0.0) + (alpha * (x / alpha).exp_m1()).min(0.0) }
             })
         }
         Op::Selu { alpha, gamma } => {

@@ -1,5 +1,6 @@
 //! candle: the graph lowered once to a list of steps over its tensors.
 
+mod build;
 mod cells;
 mod gemm;
 mod lower;
@@ -25,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::passes::{self, Pass};
 use crate::units::{Clock, RealClock};
-use crate::variant::{BackendId, Optimization, ShapePolicy, Tensors, Variant};
+use crate::variant::{BackendId, DType, Optimization, ShapePolicy, Tensors, Variant};
 
 /// The version that Cargo.toml asks for.
 const VERSION: &str = "0.11.1";
@@ -91,6 +92,14 @@ fn passes_of(level: Optimization) -> &'static [Pass] {
 fn read(path: &Path, level: Optimization) -> Result<Graph> {
     let mut graph = Graph::read(path)?;
     passes::run(&mut graph, passes_of(level), usize::MAX)?;
+    // Behind unknown operators types are taken for f32: other gaps can be told then.
+    if graph.unsupported().next().is_some() {
+        for id in graph.value_ids() {
+            if graph.value(id).dtype.is_none() {
+                graph.set_dtype(id, DType::F32);
+            }
+        }
+    }
     Ok(graph)
 }
 
@@ -104,7 +113,7 @@ impl Backend for CandleBackend {
     }
 
     fn coverage(&self, model: &Path, options: &PrepareOptions) -> Result<Coverage> {
-        Ok(plan::coverage(&read(model, options.optimization)?, options.threads))
+        Ok(build::coverage(&read(model, options.optimization)?, options.threads))
     }
 
     fn prepare(&self, variant: &Variant, options: &PrepareOptions) -> Result<Box<dyn Prepared>> {
@@ -120,7 +129,7 @@ impl Backend for CandleBackend {
         let load = clock.now();
         let mut graph = graph;
         passes::run(&mut graph, passes_of(options.optimization), usize::MAX)?;
-        let plan = plan::lowered(&graph, &self.device, threads)?;
+        let plan = build::lowered(&graph, &self.device, threads)?;
         let compile = clock.now() - load;
         let facts = PreparedFacts {
             device: self.id.device.clone(),

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
-use candle_core::{D, DType as Held, Device, Module, Result, Tensor};
+use candle_core::{D, DType as Held, Device, Module, Result, Tensor, bail};
 use half::f16;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
@@ -71,6 +71,9 @@ impl Packed {
         device: &Device,
     ) -> std::result::Result<Self, String> {
         let Integers { n, k, block, .. } = *weights;
+        if n == 0 || k == 0 {
+            return Err("of no weights".to_owned());
+        }
         if block != k && block % BLOCK != 0 {
             return Err(format!("candle has no blocks of {block} weights"));
         }
@@ -142,7 +145,14 @@ impl Packed {
         bias: Option<&Tensor>,
         activation: Option<Activation>,
     ) -> Result<Tensor> {
-        let rows = x.elem_count() / self.k.max(1);
+        if x.dims().last() != Some(&self.k) {
+            bail!("{:?} cannot be multiplied with [{}, {}]", x.dims(), self.k, self.n)
+        }
+        let rows = x.elem_count().checked_div(self.k).unwrap_or(0);
+        if rows == 0 {
+            let shape = [&x.dims()[..x.rank() - 1], &[self.n]].concat();
+            return Tensor::zeros(shape, x.dtype(), x.device());
+        }
         let mut flat = x.to_dtype(Held::F32)?.contiguous()?.reshape((rows, self.k))?;
         if self.padded_k > self.k {
             flat = flat.pad_with_zeros(D::Minus1, 0, self.padded_k - self.k)?.contiguous()?;
@@ -199,8 +209,29 @@ impl Integers {
     }
 }
 
-/// Weights of `MatMulNBits`, less their zero points; `None` where 8 bits do not hold them.
-pub(super) fn unpacked(site: &Site<'_>, bits: &NBits) -> std::result::Result<Integers, String> {
+/// Weights of `MatMulNBits`, less their zero points, which can take a bit more than the weights have.
+pub(super) struct Unpacked {
+    n: usize,
+    k: usize,
+    values: Vec<i16>,
+    scales: Vec<f32>,
+    block: usize,
+}
+
+impl Unpacked {
+    /// The same in 8 bits, where they fit.
+    pub(super) fn narrow(&self) -> std::result::Result<Integers, String> {
+        let Self { n, k, block, .. } = *self;
+        let narrow =
+            |v: &i16| i8::try_from(*v).map_err(|_| format!("whose weights do not fit 8 bits: {v}"));
+        let values = self.values.iter().map(narrow).collect::<std::result::Result<_, _>>()?;
+        Ok(Integers { n, k, values, scales: self.scales.clone(), block })
+    }
+}
+
+/// Unpacks the weights of `MatMulNBits`; an error where they are no constants, or not as many as they
+/// must be.
+pub(super) fn unpacked(site: &Site<'_>, bits: &NBits) -> std::result::Result<Unpacked, String> {
     let constant = |index: usize, what: &str| {
         site.constant(index).ok_or_else(|| format!("whose {what} are no constants"))
     };
@@ -212,6 +243,9 @@ pub(super) fn unpacked(site: &Site<'_>, bits: &NBits) -> std::result::Result<Int
     }
     let (packed, scales) = (constant(1, "weights")?, constant(2, "scales")?);
     let (n, k, block) = (bits.n, bits.k, bits.block_size);
+    if n == 0 || k == 0 || block == 0 {
+        return Err("of no weights".to_owned());
+    }
     let blocks = k.div_ceil(block);
     let (each, mask) = (8 / bits.bits, u8::MAX >> (8 - bits.bits));
     let number = |bytes: &[u8], at: usize| {
@@ -231,6 +265,16 @@ pub(super) fn unpacked(site: &Site<'_>, bits: &NBits) -> std::result::Result<Int
     // Zero points are packed row by row.
     let zero_row = blocks.div_ceil(each);
     let blob = block * bits.bits / 8;
+    let all = [
+        (packed.bytes().len(), Some(n * blocks * blob), "bytes of weights"),
+        (scales.len(), Some(n * blocks), "scales"),
+        (zeros.map_or(0, <[u8]>::len), zeros.map(|_| n * zero_row), "bytes of zero points"),
+    ];
+    for (count, wanted, what) in all {
+        if wanted.is_some_and(|wanted| wanted != count) {
+            return Err(format!("with {count} {what}, not {}", wanted.unwrap_or_default()));
+        }
+    }
     let mut values = Vec::with_capacity(n * k);
     for row in 0..n {
         for at in 0..k {
@@ -238,46 +282,47 @@ pub(super) fn unpacked(site: &Site<'_>, bits: &NBits) -> std::result::Result<Int
             let zero = zeros.map_or(middle, |z| {
                 i16::from(number(z.get(row * zero_row..).unwrap_or_default(), at / block))
             });
-            let value = i16::from(number(in_block, at % block)) - zero;
-            values.push(
-                i8::try_from(value)
-                    .map_err(|_| format!("with zero points that leave no 8 bits: {value}"))?,
-            );
+            values.push(i16::from(number(in_block, at % block)) - zero);
         }
     }
-    Ok(Integers {
-        n,
-        k,
-        values,
-        scales: scales.to_f32(),
-        block: if blocks == 1 { k } else { block },
-    })
+    let block = if blocks == 1 { k } else { block };
+    Ok(Unpacked { n, k, values, scales: scales.to_f32(), block })
+}
+
+/// Whole numbers with their scales as the numbers they stand for, `[k, n]`.
+fn real(
+    values: impl Iterator<Item = f32>,
+    scales: &[f32],
+    (n, k, block): (usize, usize, usize),
+    device: &Device,
+) -> Result<Tensor> {
+    let per_row = k.div_ceil(block);
+    let mut all = vec![0.0_f32; n * k];
+    for (place, value) in values.enumerate() {
+        let (row, at) = (place / k, place % k);
+        all[at * n + row] = value * scales[row * per_row + at / block];
+    }
+    Tensor::from_vec(all, (k, n), device)
 }
 
 impl Integers {
     /// As numbers, `[k, n]`: for where candle has no blocks like these.
     pub(super) fn real(&self, device: &Device) -> Result<Tensor> {
-        let per_row = self.k.div_ceil(self.block);
-        let mut all = vec![0.0_f32; self.n * self.k];
-        for (row, values) in self.values.chunks_exact(self.k).enumerate() {
-            for (at, value) in values.iter().enumerate() {
-                let scale = self.scales[row * per_row + at / self.block];
-                all[at * self.n + row] = f32::from(*value) * scale;
-            }
-        }
-        Tensor::from_vec(all, (self.k, self.n), device)
+        let values = self.values.iter().map(|v| f32::from(*v));
+        real(values, &self.scales, (self.n, self.k, self.block), device)
     }
 }
 
 /// `MatMulNBits` as plain numbers: the weights are unpacked once, and multiplied in f32.
 pub(super) fn n_bits(site: &Site<'_>, bits: &NBits) -> Lowered {
-    let weights = unpacked(site, bits)?.real(site.device).map_err(|e| e.to_string())?;
+    let Unpacked { n, k, values, scales, block } = unpacked(site, bits)?;
+    let values = values.into_iter().map(f32::from);
+    let weights = real(values, &scales, (n, k, block), site.device).map_err(|e| e.to_string())?;
     let threads = site.threads;
     one(move |inputs| {
         let x = inputs.at(0)?;
         let out = super::ops::product::product(x, &weights.to_dtype(x.dtype())?)?;
-        let width = weights.dims()[1];
-        let bias = inputs.maybe(5);
+        let (bias, width) = (inputs.maybe(5), weights.dims()[1]);
         Epilogue { bias, scale: None, activation: None, width, threads }.apply(out)
     })
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::packed::{Integers, unpacked};
 use super::step::Site;
-use crate::graph::op::{Activation, Binary, Unary};
+use crate::graph::op::{Activation, Binary, NBits, Unary};
 use crate::graph::{Graph, Node, Op, ValueId, Weight};
 use crate::variant::DType;
 
@@ -19,6 +19,8 @@ pub(super) struct Product {
     pub(super) weights: Integers,
     pub(super) bias: Option<ValueId>,
     pub(super) activation: Option<Activation>,
+    /// Where the model's own quantisation of x, which is left out, would cut it off.
+    pub(super) bounds: Option<(f32, f32)>,
     /// What the model itself does to the other factor.
     pub(super) asks: &'static str,
 }
@@ -74,45 +76,46 @@ pub(super) fn find<'a>(
     let edges = Edges::new(graph);
     let (mut found, mut refused) = (HashMap::new(), HashMap::new());
     for (at, node) in graph.nodes.iter().enumerate() {
-        let (last, product) = match &node.op {
-            Op::MatMulNBits(bits) => (
-                at,
-                unpacked(&site(node), bits)
-                    .map(|weights| (node.input(0), weights, node.input(5), None, "nothing")),
-            ),
+        let product = match &node.op {
+            Op::MatMulNBits(bits) => n_bits(&site(node), node, bits).map(|p| (at, p)),
             Op::MatMulInteger => match integer(&edges, at) {
-                Some((last, product)) => (last, product),
+                Some(found) => found,
                 None => continue,
             },
             Op::MatMul | Op::Linear { .. } | Op::Gemm { .. } => match dequantised(&edges, node) {
-                Some(product) => (at, product),
+                Some(product) => product.map(|p| (at, p)),
                 None => continue,
             },
             _ => continue,
         };
         match product {
-            Ok((Some(x), weights, bias, activation, asks)) => {
-                let mut product = Product { x, weights, bias, activation, asks };
+            Ok((last, mut product)) => {
                 let last = followed(&edges, last, &mut product);
                 found.insert(last, product);
             }
-            Ok(_) => {}
             Err(reason) => {
-                refused.insert(last, reason);
+                refused.insert(at, reason);
             }
         }
     }
     (found, refused)
 }
 
-type Parts =
-    Result<(Option<ValueId>, Integers, Option<ValueId>, Option<Activation>, &'static str), String>;
+/// Products of weights in blocks; nothing is asked of the other factor.
+fn n_bits(site: &Site<'_>, node: &Node, bits: &NBits) -> Result<Product, String> {
+    let weights = unpacked(site, bits)?.narrow()?;
+    let x = node.input(0).ok_or("without its first input")?;
+    let bias = node.input(5);
+    Ok(Product { x, weights, bias, activation: None, bounds: None, asks: "nothing" })
+}
 
-/// `Mul(Cast(MatMulInteger(q, w)), Mul(scale, w_scale))` with q of a `DynamicQuantizeLinear`.
-fn integer(edges: &Edges<'_>, at: usize) -> Option<(usize, Parts)> {
+/// `Mul(Cast(MatMulInteger(q, w)), Mul(scale, w_scale))` with q of a `DynamicQuantizeLinear`; the node
+/// that gives the product.
+fn integer(edges: &Edges<'_>, at: usize) -> Option<Result<(usize, Product), String>> {
     let node = &edges.graph.nodes[at];
     let dynamic = edges.maker(node.input(0)).filter(|n| n.op == Op::DynamicQuantizeLinear)?;
-    (node.input(2) == dynamic.output(2)).then_some(())?;
+    let whole = node.input(0) == dynamic.output(0) && node.input(2) == dynamic.output(2);
+    (whole && node.input(2).is_some()).then_some(())?;
     let cast = edges.reader(at)?;
     matches!(edges.graph.nodes[cast].op, Op::Cast { to: DType::F32 }).then_some(())?;
     let scaled = edges.reader(cast)?;
@@ -126,13 +129,30 @@ fn integer(edges: &Edges<'_>, at: usize) -> Option<(usize, Parts)> {
         _ => return None,
     };
     let (weight, scale) = (edges.graph.constant(node.input(1))?, edges.graph.constant(scale)?);
-    let zero = edges.graph.constant(node.input(3));
-    let weights = integers(weight, scale, zero, false, 0);
-    Some((scaled, weights.map(|weights| (dynamic.input(0), weights, None, None, "dynamic uint8"))))
+    let zero = known(edges.graph, node.input(3))?;
+    let x = dynamic.input(0)?;
+    // Factors of the rows would go along another axis.
+    let is_row = scale.len() == 1 || scale.shape().last() == Some(&scale.len());
+    let weights = if is_row {
+        integers(weight, scale, zero, false, 0)
+    } else {
+        Err("with factors that are no vector of the columns".to_owned())
+    };
+    let (bias, activation, bounds) = (None, None, None);
+    let asks = "dynamic uint8";
+    Some(weights.map(|weights| (scaled, Product { x, weights, bias, activation, bounds, asks })))
+}
+
+/// A constant that may be left out; `None` where it is there and no constant.
+fn known(graph: &Graph, id: Option<ValueId>) -> Option<Option<&Weight>> {
+    match id {
+        Some(_) => graph.constant(id).map(Some),
+        None => Some(None),
+    }
 }
 
 /// A product whose right factor is a `DequantizeLinear` of a constant.
-fn dequantised(edges: &Edges<'_>, node: &Node) -> Option<Parts> {
+fn dequantised(edges: &Edges<'_>, node: &Node) -> Option<Result<Product, String>> {
     let right = edges.maker(node.input(1))?;
     let Op::DequantizeLinear { axis, block_size } = right.op else { return None };
     let (turned, bias, activation) = match &node.op {
@@ -148,7 +168,7 @@ fn dequantised(edges: &Edges<'_>, node: &Node) -> Option<Parts> {
     };
     let weight = edges.graph.constant(right.input(0))?;
     let scale = edges.graph.constant(right.input(1))?;
-    let zero = edges.graph.constant(right.input(2));
+    let zero = known(edges.graph, right.input(2))?;
     let [_, _] = weight.shape() else { return None };
     let along = if axis < 0 { axis + 2 } else { axis };
     let columns = i64::from(!turned);
@@ -165,14 +185,44 @@ fn dequantised(edges: &Edges<'_>, node: &Node) -> Option<Parts> {
         return None;
     }
     let left = edges.maker(node.input(0)).filter(|n| matches!(n.op, Op::DequantizeLinear { .. }));
-    let quantised = left
-        .and_then(|left| edges.maker(left.input(0)))
-        .filter(|n| matches!(n.op, Op::QuantizeLinear(_)));
-    let (x, asks) = match quantised {
-        Some(quantise) => (quantise.input(0), "static"),
-        None => (node.input(0), "nothing"),
+    let quantised = left.and_then(|left| {
+        let quantise = edges.maker(left.input(0))?;
+        let is_pair = matches!(quantise.op, Op::QuantizeLinear(_))
+            && [1, 2].iter().all(|i| same(edges.graph, left.input(*i), quantise.input(*i)));
+        is_pair.then_some(quantise)
+    });
+    let bounds = quantised.and_then(|quantise| bounds(edges.graph, quantise));
+    let (x, asks) = match (quantised, bounds) {
+        (Some(quantise), Some(_)) => (quantise.input(0)?, "static"),
+        (Some(_), None) => (node.input(0)?, "static"),
+        (None, _) => (node.input(0)?, "nothing"),
     };
-    Some(integers(weight, scale, zero, turned, block_size).map(|w| (x, w, bias, activation, asks)))
+    let weights = integers(weight, scale, zero, turned, block_size);
+    Some(weights.map(|weights| Product { x, weights, bias, activation, bounds, asks }))
+}
+
+/// The least and the largest number that a `QuantizeLinear` of one constant scale keeps.
+fn bounds(graph: &Graph, quantise: &Node) -> Option<(f32, f32)> {
+    let scale = graph.constant(quantise.input(1))?.single()?;
+    let zero = match known(graph, quantise.input(2))? {
+        Some(zero) => zero.single()?,
+        None => 0.0,
+    };
+    let (low, high) = match graph.value(quantise.output(0)?).dtype? {
+        DType::U8 => (0.0, 255.0),
+        DType::I8 => (-128.0, 127.0),
+        DType::U16 => (0.0, 65_535.0),
+        DType::I16 => (-32_768.0, 32_767.0),
+        _ => return None,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "x is f32")]
+    let real = |q: f64| ((q - zero) * scale) as f32;
+    (scale > 0.0).then(|| (real(low), real(high)))
+}
+
+/// Whether two inputs are the same value, or constants that are alike.
+fn same(graph: &Graph, a: Option<ValueId>, b: Option<ValueId>) -> bool {
+    a == b || graph.constant(a).is_some_and(|a| graph.constant(b) == Some(a))
 }
 
 /// Weights `[k, n]`, or `[n, k]` where they are turned, less their zero points.
@@ -183,7 +233,12 @@ fn integers(
     turned: bool,
     block_size: usize,
 ) -> Result<Integers, String> {
-    let &[rows, columns] = weight.shape() else { return Err("of more than two axes".to_owned()) };
+    let &[rows, columns] = weight.shape() else {
+        return Err("whose weights have not two axes".to_owned());
+    };
+    if rows == 0 || columns == 0 {
+        return Err("of no weights".to_owned());
+    }
     let (k, n) = if turned { (columns, rows) } else { (rows, columns) };
     let block = if block_size == 0 { k } else { block_size };
     let blocks = k.div_ceil(block);
@@ -208,7 +263,7 @@ fn integers(
             let zero = if zeros.len() == 1 { zeros[0] } else { zeros[shared(row, at / block)] };
             values.push(
                 i8::try_from(value - zero)
-                    .map_err(|_| "whose zero points leave no 8 bits".to_owned())?,
+                    .map_err(|_| format!("whose weights do not fit 8 bits: {}", value - zero))?,
             );
         }
     }

@@ -63,7 +63,10 @@ pub(in crate::backend::candle) fn attention(site: &Site<'_>, scale: f32) -> Lowe
     one(move |inputs| {
         let (q, k, v) = (inputs.at(0)?, inputs.at(1)?, inputs.at(2)?);
         let (b, h, s, d) = q.dims4()?;
-        let (t, e) = (k.dims()[2], v.dims4()?.3);
+        let (t, e) = (k.dims4()?.2, v.dims4()?.3);
+        if k.dims() != [b, h, t, d] || v.dims() != [b, h, t, e] {
+            bail!("keys {:?} and values {:?} do not fit queries {:?}", k.dims(), v.dims(), q.dims())
+        }
         let mask = match inputs.maybe(3) {
             Some(mask) => Some(broadcast_mask(mask, [b, h, s, t])?),
             None => None,

@@ -142,7 +142,9 @@ pub(in crate::backend::candle) fn binary(site: &Site<'_>, kind: Binary) -> Lower
         Binary::Pow if is_f32 => one(move |inputs| {
             let (x, power) = (inputs.at(0)?, inputs.at(1)?);
             match power.elem_count() {
-                1 if inputs.number(1)? == Some(2.0) => zip_f32(x, x, threads, |a, b| a * b),
+                1 if power.rank() <= x.rank() && inputs.number(1)? == Some(2.0) => {
+                    zip_f32(x, x, threads, |a, b| a * b)
+                }
                 _ => zip_f32(x, power, threads, f32::powf),
             }
         }),

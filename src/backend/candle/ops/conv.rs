@@ -36,11 +36,17 @@ fn of<T: WithDType>(
     conv: &ConvAttributes,
     threads: usize,
 ) -> Result<Tensor> {
+    if x.rank() < 3 || w.rank() != x.rank() {
+        bail!("weights {:?} do not fit {:?}", w.dims(), x.dims())
+    }
     let (dims, kernel) = (x.dims(), &w.dims()[2..]);
     let (batch, channels, spatial) = (dims[0], dims[1], &dims[2..]);
     let axes = window::axes(&conv.window, kernel, spatial, false)?;
     let group = conv.group.max(1);
     let (filters, each) = (w.dims()[0], w.dims()[1]);
+    if filters % group != 0 {
+        bail!("{filters} filters are not {group} groups")
+    }
     if each * group != channels {
         bail!("weights are for {} channels, not {channels}", each * group)
     }
@@ -125,7 +131,7 @@ fn gathered<T: WithDType>(image: &[T], axes: &[Axis], tap: &[usize], into: &mut 
             // Places whose element is there are next to each other.
             let offset = tap_last * last.dilation;
             let from = last.before.saturating_sub(offset).min(last.out);
-            let first = (from + offset).saturating_sub(last.before);
+            let first = (from + offset).saturating_sub(last.before).min(last.size);
             let count = (last.out - from).min(last.size.saturating_sub(first));
             into[from..from + count].copy_from_slice(&line[first..first + count]);
         } else {
@@ -179,7 +185,7 @@ fn depthwise<T: WithDType>(
 /// `bias [m]`, ready to be added to `[b, m, …]`.
 pub(super) fn biased(out: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let Some(bias) = bias else { return Ok(out) };
-    let mut shape = vec![1; out.rank()];
+    let mut shape = vec![1; out.rank().max(2)];
     shape[1] = bias.elem_count();
     out.broadcast_add(&bias.to_dtype(out.dtype())?.reshape(shape)?)
 }
@@ -237,9 +243,16 @@ fn spread(
     attributes: &ConvTransposeAttributes,
     known: Option<&[usize]>,
 ) -> Result<Tensor> {
+    let group = attributes.conv.group.max(1);
+    if x.rank() < 3
+        || w.rank() != x.rank()
+        || x.dims()[1] != w.dims()[0]
+        || x.dims()[1] % group != 0
+    {
+        bail!("weights {:?} do not fit {:?} in {group} groups", w.dims(), x.dims())
+    }
     let (dims, kernel) = (x.dims(), &w.dims()[2..]);
     let (batch, channels, spatial) = (dims[0], dims[1], &dims[2..]);
-    let group = attributes.conv.group.max(1);
     let (each, rows) = (channels / group, w.dims()[1]);
     let axes = transposed_axes(attributes, kernel, spatial, known)?;
     let places: usize = spatial.iter().product();
@@ -250,6 +263,7 @@ fn spread(
     let columns = product(&weights, &x.reshape((batch, group, each, places))?)?;
     let columns = columns.flatten_all()?.to_vec1::<f32>()?;
     let sizes: Vec<usize> = axes.iter().map(|a| a.size).collect();
+    super::layout::bounded(&sizes)?;
     let image: usize = sizes.iter().product();
     let mut out = vec![0.0_f32; batch * group * rows * image];
     let (all_taps, all_places) = (window::indices(kernel), window::indices(spatial));

@@ -20,6 +20,8 @@ struct Layer<'a> {
     filters: usize,
     high: Axis,
     wide: Axis,
+    /// That share one entry of the batch.
+    threads: usize,
 }
 
 /// `activation(conv(x [b, c, h, w], w [m, c/g, kh, kw]) + bias)`.
@@ -32,21 +34,30 @@ pub(super) fn conv(
     threads: usize,
 ) -> Result<Tensor> {
     let (batch, all_channels, h, wide) = x.dims4()?;
+    let (all_filters, channels, ..) = w.dims4()?;
+    let groups = conv.group.max(1);
+    if channels * groups != all_channels || all_filters % groups != 0 {
+        bail!("weights {:?} do not fit {:?} in {groups} groups", w.dims(), x.dims())
+    }
+    if bias.is_some_and(|b| b.elem_count() != all_filters) {
+        bail!("a bias that is no vector of {all_filters}")
+    }
     let axes = window::axes(&conv.window, &w.dims()[2..], &[h, wide], false)?;
     let [high, wide] = axes[..] else { bail!("an image has two axes") };
-    let (groups, all_filters) = (conv.group.max(1), w.dims()[0]);
-    let (channels, filters) = (w.dims()[1], all_filters / groups);
-    if channels * groups != all_channels {
-        bail!("weights are for {} channels, not {all_channels}", channels * groups)
+    let filters = all_filters / groups;
+    if x.elem_count() == 0 || w.elem_count() == 0 {
+        return Tensor::zeros((batch, all_filters, high.out, wide.out), x.dtype(), x.device());
     }
     let places = high.out * wide.out;
+    let own = if batch < 2 { threads } else { 1 };
     let (x, w) = (x.contiguous()?, w.contiguous()?);
     let bias = bias.map(cells::singles).transpose()?;
     let mut out = vec![0.0_f32; batch * all_filters * places];
     cells::with_f32(&x, |x| {
         cells::with_f32(&w, |weights| {
             let bias = bias.as_deref();
-            let layer = Layer { weights, bias, activation, channels, filters, high, wide };
+            let layer =
+                Layer { weights, bias, activation, channels, filters, high, wide, threads: own };
             let entry = all_channels * high.size * wide.size;
             let size = all_filters * places;
             if size == 0 {
@@ -92,7 +103,7 @@ impl Layer<'_> {
                     strides: (rows, 1),
                 };
                 let x = View { all, first: 0, rows, columns: places, strides: (places, 1) };
-                multiply(out, places, w, x);
+                self.product(out, places, w, x);
             }
             for (filter, row) in out.chunks_exact_mut(places).enumerate() {
                 if let Some(bias) = self.bias {
@@ -104,6 +115,18 @@ impl Layer<'_> {
                 }
             }
         }
+    }
+
+    /// `out = w · x`, filters shared among threads where a batch of one leaves them nothing else.
+    fn product(&self, out: &mut [f32], places: usize, w: View<'_>, x: View<'_>) {
+        if self.threads < 2 || out.len() < 4096 {
+            return multiply(out, places, w, x);
+        }
+        let each = w.rows.div_ceil(self.threads);
+        out.par_chunks_mut(each * places).enumerate().for_each(|(at, out)| {
+            let rows = out.len() / places;
+            multiply(out, places, View { first: w.first + at * each * w.columns, rows, ..w }, x);
+        });
     }
 
     /// Under every tap of every channel what the window meets there: `[c·taps, places]`, 0 in the padding.

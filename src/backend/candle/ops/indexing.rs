@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::layout::size;
+use super::layout::{bounded, size};
 use crate::backend::candle::cells::{self, Cells};
 use crate::backend::candle::step::{Inputs, Lowered, Site, axis_of, one, strides, walk};
 use crate::graph::op::ScatterReduction;
@@ -49,6 +49,12 @@ pub(in crate::backend::candle) fn gather(axis: i64) -> Lowered {
 
 /// Places in a tensor of `shape` of the elements that `indices`, of shape `of`, name along `axis`.
 fn along(indices: &[i64], of: &[usize], shape: &[usize], axis: usize) -> Result<Vec<usize>> {
+    let others = |s: &[usize]| [&s[..axis], &s[axis + 1..]].concat();
+    let fits = of.len() == shape.len()
+        && others(of).iter().zip(others(shape)).all(|(index, size)| *index <= size);
+    if !fits {
+        bail!("indices {of:?} do not fit {shape:?}")
+    }
     let mut steps = strides(shape);
     let step = std::mem::replace(&mut steps[axis], 0);
     let bases = walk(of, &steps).into_iter().zip(indices);
@@ -73,6 +79,9 @@ fn slices(
     batch_dims: usize,
 ) -> Result<(Vec<usize>, usize)> {
     let depth = of.last().copied().unwrap_or(0);
+    if of.is_empty() || batch_dims + depth > shape.len() || batch_dims >= of.len() {
+        bail!("indices {of:?} do not fit {shape:?}")
+    }
     let own = strides(shape);
     let inner: usize = shape.get(batch_dims + depth..).unwrap_or_default().iter().product();
     let rows: usize = of[..of.len().saturating_sub(1)].iter().product();
@@ -158,6 +167,9 @@ pub(in crate::backend::candle) fn scatter_elements(
         let (x, indices, updates) = (inputs.at(0)?, inputs.at(1)?, inputs.at(2)?);
         let axis = axis_of(axis, x.rank())?;
         let places = along(&cells::ints(indices)?, indices.dims(), x.dims(), axis)?;
+        if places.len() != updates.elem_count() {
+            bail!("{} updates for {} places", updates.elem_count(), places.len())
+        }
         let out = scattered(Cells::of(x)?, &places, Cells::of(updates)?, how);
         out.tensor(dtype, x.dims(), x.device())
     })
@@ -170,6 +182,9 @@ pub(in crate::backend::candle) fn scatter_nd(site: &Site<'_>, how: ScatterReduct
         let (x, indices, updates) = (inputs.at(0)?, inputs.at(1)?, inputs.at(2)?);
         let (starts, inner) = slices(&cells::ints(indices)?, indices.dims(), x.dims(), 0)?;
         let places: Vec<usize> = starts.iter().flat_map(|s| *s..*s + inner).collect();
+        if places.len() != updates.elem_count() {
+            bail!("{} updates for {} places", updates.elem_count(), places.len())
+        }
         let out = scattered(Cells::of(x)?, &places, Cells::of(updates)?, how);
         out.tensor(dtype, x.dims(), x.device())
     })
@@ -182,8 +197,12 @@ pub(in crate::backend::candle) fn one_hot(site: &Site<'_>, axis: i64) -> Lowered
         let (indices, values) = (inputs.at(0)?, inputs.at(2)?);
         let depth = size(inputs.ints(1)?.first().copied().unwrap_or(0))?;
         let axis = axis_of(axis, indices.rank() + 1)?;
+        if values.elem_count() != 2 {
+            bail!("{} values, not off and on", values.elem_count())
+        }
         let dims = indices.dims();
         let shape = [&dims[..axis], &[depth], &dims[axis..]].concat();
+        bounded(&shape)?;
         let inner: usize = dims[axis..].iter().product();
         let signed = i64::try_from(depth).unwrap_or(0);
         let mut hot = vec![0_usize; shape.iter().product()];

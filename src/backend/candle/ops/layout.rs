@@ -16,6 +16,18 @@ pub(super) fn size(n: i64) -> Result<usize> {
     }
 }
 
+/// Elements of a tensor at most that a node may make out of nothing: 2³¹.
+const MOST_ELEMENTS: usize = 1 << 31;
+
+/// Refuses what no machine should be asked for: one wrong number in a model would end the process.
+pub(super) fn bounded(shape: &[usize]) -> Result<()> {
+    let count = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d));
+    match count.filter(|n| *n <= MOST_ELEMENTS) {
+        Some(_) => Ok(()),
+        None => bail!("a tensor of {shape:?} is too large"),
+    }
+}
+
 /// `Reshape`: 0 keeps a size unless `allowzero`, −1 is what is left.
 pub(in crate::backend::candle) fn reshape(allowzero: bool) -> Lowered {
     one(move |inputs: &Inputs<'_>| {
@@ -99,7 +111,9 @@ pub(in crate::backend::candle) fn expand() -> Lowered {
     one(|inputs| {
         let x = inputs.at(0)?;
         let wanted: Vec<usize> = inputs.ints(1)?.into_iter().map(size).collect::<Result<_>>()?;
-        x.broadcast_as(together([x.dims(), &wanted].into_iter())?)?.contiguous()
+        let shape = together([x.dims(), &wanted].into_iter())?;
+        bounded(&shape)?;
+        x.broadcast_as(shape)?.contiguous()
     })
 }
 
@@ -108,6 +122,8 @@ pub(in crate::backend::candle) fn tile() -> Lowered {
     one(|inputs| {
         let mut x = inputs.at(0)?.contiguous()?;
         for (axis, times) in inputs.ints(1)?.into_iter().enumerate() {
+            let grown = size(times)?.checked_mul(x.elem_count());
+            bounded(&[grown.unwrap_or(usize::MAX)])?;
             match size(times)? {
                 0 => x = x.narrow(axis, 0, 0)?,
                 1 => {}
@@ -144,6 +160,9 @@ pub(in crate::backend::candle) fn split(
                 (0..outputs).map(|i| part.min(whole.saturating_sub(i * part))).collect()
             }
         };
+        if sizes.iter().sum::<usize>() != whole {
+            bail!("an axis of {whole} cannot be split in {sizes:?}")
+        }
         let mut from = 0;
         let mut parts = Vec::with_capacity(sizes.len());
         for size in sizes {
@@ -162,7 +181,7 @@ fn cut(start: i64, end: i64, step: i64, n: usize) -> Result<Vec<u32>> {
     let (mut at, to) = match step {
         0 => bail!("slices in steps of 0"),
         1.. => (counted(start).clamp(0, n), counted(end).clamp(0, n)),
-        _ => (counted(start).clamp(-1, n - 1), counted(end).clamp(-1, n - 1)),
+        _ => (counted(start).max(0).min(n - 1), counted(end).max(-1).min(n - 1)),
     };
     while if step > 0 { at < to } else { at > to } {
         places.push(u32::try_from(at).unwrap_or(u32::MAX));
@@ -226,6 +245,9 @@ pub(in crate::backend::candle) fn pad(site: &Site<'_>, mode: PadMode) -> Lowered
             Some(value) => Cells::of(value)?,
             None => Cells::Ints(vec![0]),
         };
+        if pads.len() != 2 * axes.len() {
+            bail!("{} pads do not fit {} axes", pads.len(), axes.len())
+        }
         let mut out = x.contiguous()?;
         for (at, axis) in axes.iter().enumerate() {
             let (before, after) = (pads[at], pads[at + axes.len()]);
@@ -247,6 +269,10 @@ fn padded(
         return Ok(x.clone());
     }
     let n = i64::try_from(x.dims()[axis]).unwrap_or(0);
+    bounded(&[size(n.saturating_add(before).saturating_add(after).max(0))?])?;
+    if n == 0 && mode != PadMode::Constant {
+        bail!("has nothing to pad axis {axis} with")
+    }
     if mode != PadMode::Constant {
         let places =
             (-before..n + after).map(|at| u32::try_from(mirrored(at, n, mode)).unwrap_or(0));
@@ -293,6 +319,7 @@ pub(in crate::backend::candle) fn filled(site: &Site<'_>, value: &crate::graph::
     let value = cells::from_host(&host, site.device).map_err(|e| e.to_string())?;
     one(move |inputs| {
         let shape: Vec<usize> = inputs.ints(0)?.into_iter().map(size).collect::<Result<_>>()?;
+        bounded(&shape)?;
         value.flatten_all()?.reshape(vec![1; shape.len()])?.broadcast_as(shape)?.contiguous()
     })
 }
@@ -306,6 +333,9 @@ pub(in crate::backend::candle) fn range(site: &Site<'_>) -> Lowered {
             let of = |i| Ok::<f64, candle_core::Error>(inputs.number(i)?.unwrap_or(0.0));
             let (start, limit, step) = (of(0)?, of(1)?, of(2)?);
             let steps = ((limit - start) / step).ceil().max(0.0);
+            if !(steps <= MOST_ELEMENTS as f64) {
+                bail!("from {start} to {limit} in steps of {step} has no end")
+            }
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -319,6 +349,9 @@ pub(in crate::backend::candle) fn range(site: &Site<'_>) -> Lowered {
             |i: usize| Ok::<i64, candle_core::Error>(inputs.ints(i)?.first().copied().unwrap_or(0));
         let (mut at, limit, step) = (of(0)?, of(1)?, of(2)?);
         let mut all = Vec::new();
+        if step == 0 || (limit.abs_diff(at) / step.unsigned_abs()) as usize > MOST_ELEMENTS {
+            bail!("from {at} to {limit} in steps of {step} has no end")
+        }
         while step != 0 && if step > 0 { at < limit } else { at > limit } {
             all.push(at);
             at = at.saturating_add(step);
@@ -338,6 +371,11 @@ pub(in crate::backend::candle) fn blocks(
         let x = inputs.at(0)?;
         let (b, c, h, w) = x.dims4()?;
         let s = blocksize;
+        let fits =
+            if to_space { c % (s * s).max(1) == 0 } else { h % s.max(1) + w % s.max(1) == 0 };
+        if s == 0 || !fits {
+            bail!("blocks of {s} do not fit {:?}", x.dims())
+        }
         if !to_space {
             let cut =
                 x.reshape(&[b, c, h / s, s, w / s, s][..])?.permute(vec![0, 3, 5, 1, 2, 4])?;

@@ -131,6 +131,9 @@ fn scaled(row: &mut [f32], mean: f32, by: f32, scale: Option<&[f32]>, shift: Opt
 /// `RMSNormalization`.
 pub(in crate::backend::candle) fn rms(site: &Site<'_>, axis: i64, epsilon: f32) -> Lowered {
     let threads = site.threads;
+    if site.dtype(0)? == DType::F64 {
+        return Err("of f64".to_owned());
+    }
     one(move |inputs| {
         let x = inputs.at(0)?;
         let axis = axis_of(axis, x.rank())?;
@@ -176,10 +179,19 @@ pub(in crate::backend::candle) fn groups(
     epsilon: f32,
 ) -> Lowered {
     let threads = site.threads;
+    if site.dtype(0)? == DType::F64 {
+        return Err("of f64".to_owned());
+    }
     one(move |inputs| {
         let x = inputs.at(0)?;
+        if x.rank() < 3 {
+            bail!("{:?} has no channels of several places", x.dims())
+        }
         let channels = x.dims()[1];
         let count = groups.unwrap_or(channels).max(1);
+        if channels % count != 0 {
+            bail!("{channels} channels are not {count} groups")
+        }
         let rows = x.dims()[0] * count;
         let width = (x.elem_count() / rows.max(1)).max(1);
         let normal = by_rows(x, width, threads, |_, row| {
@@ -199,6 +211,9 @@ pub(in crate::backend::candle) fn local(site: &Site<'_>, lrn: LrnAttributes) -> 
     let dtype = site.dtype(0)?;
     one(move |inputs| {
         let x = inputs.at(0)?;
+        if x.rank() < 2 || lrn.size == 0 {
+            bail!("{:?} has no channels", x.dims())
+        }
         let (channels, inner) = (x.dims()[1], x.dims()[2..].iter().product::<usize>());
         let values = cells::floats(x)?;
         let (before, after) = ((lrn.size - 1) / 2, lrn.size / 2);
@@ -216,6 +231,9 @@ pub(in crate::backend::candle) fn local(site: &Site<'_>, lrn: LrnAttributes) -> 
 /// `LpNormalization`, p being 1 or 2.
 pub(in crate::backend::candle) fn lp(site: &Site<'_>, axis: i64, p: i64) -> Lowered {
     let dtype = site.dtype(0)?;
+    if ![1, 2].contains(&p) {
+        return Err(format!("of norm {p}"));
+    }
     one(move |inputs| {
         let x = inputs.at(0)?;
         let axis = axis_of(axis, x.rank())?;

@@ -1,6 +1,6 @@
 //! Pooling over sliding windows, and over everything.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 
 use super::window;
 use crate::backend::candle::cells::{self, Cells};
@@ -16,6 +16,9 @@ struct Meets {
 }
 
 fn meets(x: &Tensor, pool: &PoolAttributes) -> Result<Meets> {
+    if x.rank() < 3 || x.elem_count() == 0 {
+        bail!("{:?} has nothing to slide a window over", x.dims())
+    }
     let spatial = &x.dims()[2..];
     let axes = window::axes(&pool.window, &pool.window.kernel_shape, spatial, pool.ceil_mode)?;
     let out: Vec<usize> = axes.iter().map(|a| a.out).collect();
@@ -40,7 +43,11 @@ fn meets(x: &Tensor, pool: &PoolAttributes) -> Result<Meets> {
         }
         (under, counted)
     });
-    Ok(Meets { places: places.collect(), out })
+    let places: Vec<(Vec<usize>, usize)> = places.collect();
+    if places.iter().any(|(under, _)| under.is_empty()) {
+        bail!("a window lies wholly in the padding")
+    }
+    Ok(Meets { places, out })
 }
 
 /// `MaxPool`, with the places of the largest where they are asked for.
@@ -120,6 +127,9 @@ pub(in crate::backend::candle) fn global(site: &Site<'_>, average: bool) -> Lowe
     let dtype = site.dtype(0)?;
     one(move |inputs| {
         let x = inputs.at(0)?;
+        if x.rank() < 2 {
+            bail!("{:?} has no channels", x.dims())
+        }
         let image: usize = x.dims()[2..].iter().product();
         let of = |channel: &[f64]| {
             if average {

@@ -7,7 +7,8 @@ use super::{portable, unary};
 use crate::backend::candle::cells;
 use crate::backend::candle::gemm::Panels;
 use crate::backend::candle::simd;
-use crate::backend::candle::step::{Lowered, Site, one};
+use crate::backend::candle::step::{Kernel, Lowered, Site, one};
+use crate::graph::Op;
 use crate::graph::op::Activation;
 use crate::variant::DType;
 
@@ -19,6 +20,9 @@ fn multipliable(x: &Tensor) -> Result<Tensor> {
 /// A product by NumPy's rules, for any number of axes.
 pub(in crate::backend::candle) fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let dtype = a.dtype();
+    if a.rank() == 0 || b.rank() == 0 {
+        bail!("{:?} cannot be multiplied with {:?}", a.dims(), b.dims())
+    }
     let (left, right) = (multipliable(a)?, multipliable(b)?);
     let left = if a.rank() == 1 { left.unsqueeze(0)? } else { left };
     let right = if b.rank() == 1 { right.unsqueeze(1)? } else { right };
@@ -78,7 +82,7 @@ impl Epilogue<'_> {
         if self.bias.is_none() && self.activation.is_none() && self.scale.is_none() {
             return Ok(product);
         }
-        if !product.device().is_cpu() {
+        if !product.device().is_cpu() || product.dtype() == Held::F64 {
             let factors = |s: &[f32]| Tensor::from_slice(s, s.len(), product.device());
             let scale = self.scale.map(factors).transpose()?;
             return portable::followed(product, scale.as_ref(), self.bias, self.activation);
@@ -130,9 +134,6 @@ impl InplaceOp1 for Epilogue<'_> {
 /// `MatMul`. Whole numbers are multiplied in double precision, exact below 2⁵³.
 pub(in crate::backend::candle) fn matmul(site: &Site<'_>) -> Lowered {
     let dtype = site.dtype(0)?;
-    if let Some(panels) = panels(site, false, None) {
-        return one(move |inputs| panels.apply(inputs.at(0)?));
-    }
     if dtype.is_float() {
         return one(|inputs| product(inputs.at(0)?, inputs.at(1)?));
     }
@@ -141,6 +142,23 @@ pub(in crate::backend::candle) fn matmul(site: &Site<'_>) -> Lowered {
         let out = product(&wide(0)?, &wide(1)?)?;
         cells::Cells::of(&out)?.tensor(dtype, out.dims(), out.device())
     })
+}
+
+/// The kernel of a product with a constant right factor and bias in f32: it reads input 0 only.
+pub(in crate::backend::candle) fn constant_factor(site: &Site<'_>) -> Option<Kernel> {
+    let (turned, activation) = match &site.node.op {
+        Op::MatMul => (false, None),
+        Op::Linear { activation } => (false, *activation),
+        #[expect(clippy::float_cmp, reason = "1 is stored as 1")]
+        Op::Gemm { alpha, beta, trans_a: false, trans_b, activation }
+            if *alpha == 1.0 && (*beta == 1.0 || site.node.input(2).is_none()) =>
+        {
+            (*trans_b, *activation)
+        }
+        _ => return None,
+    };
+    let panels = panels(site, turned, activation)?;
+    one(move |inputs| panels.apply(inputs.at(0)?)).ok()
 }
 
 /// A constant right factor in panels, where everything is f32; `turned` where it is `[n, k]`.
@@ -158,7 +176,9 @@ fn panels(site: &Site<'_>, turned: bool, activation: Option<Activation>) -> Opti
         Some(_) => Some(tensor(2)?),
         None => None,
     };
-    let is_vector = bias.as_ref().is_none_or(|b| b.elem_count() == weight.dims()[1]);
+    let is_vector = bias.as_ref().is_none_or(|b| {
+        b.elem_count() == weight.dims()[1] && b.dims().last() == Some(&weight.dims()[1])
+    });
     (is_vector && site.dtype(0) == Ok(DType::F32))
         .then(|| Panels::new(&weight, bias.as_ref(), activation, site.threads).ok())?
 }
@@ -168,9 +188,6 @@ pub(in crate::backend::candle) fn linear(
     site: &Site<'_>,
     activation: Option<Activation>,
 ) -> Lowered {
-    if let Some(panels) = panels(site, false, activation) {
-        return one(move |inputs| panels.apply(inputs.at(0)?));
-    }
     let threads = site.threads;
     one(move |inputs| {
         let out = product(inputs.at(0)?, inputs.at(1)?)?;
@@ -191,15 +208,13 @@ pub(in crate::backend::candle) fn gemm(
     if !dtype.is_float() {
         return Err(format!("of {dtype}"));
     }
-    #[expect(clippy::float_cmp, reason = "1 is stored as 1")]
-    let is_plain = alpha == 1.0 && (beta == 1.0 || site.node.input(2).is_none()) && !trans_a;
-    if let Some(panels) = is_plain.then(|| panels(site, trans_b, activation)).flatten() {
-        return one(move |inputs| panels.apply(inputs.at(0)?));
-    }
     one(move |inputs| {
         let turned = |x: &Tensor, t: bool| if t { x.t()?.contiguous() } else { Ok(x.clone()) };
         let (a, b) = (turned(inputs.at(0)?, trans_a)?, turned(inputs.at(1)?, trans_b)?);
         let mut out = product(&a, &b)?;
+        if out.rank() != 2 {
+            bail!("{:?} and {:?} are no matrices", a.dims(), b.dims())
+        }
         #[expect(clippy::float_cmp, reason = "1 is stored as 1")]
         let (plain, kept) = (alpha == 1.0, beta == 1.0);
         if !plain {
@@ -393,7 +408,7 @@ pub(in crate::backend::candle) fn computed_in(dtype: DType) -> Option<&'static s
 }
 
 /// Applies what follows a convolution or any other product in place.
-pub(super) fn activated(
+pub(in crate::backend::candle) fn activated(
     out: Tensor,
     activation: Option<Activation>,
     threads: usize,
@@ -404,6 +419,9 @@ pub(super) fn activated(
             let width = out.dims().last().copied().unwrap_or(1).max(1);
             Epilogue { bias: None, scale: None, activation: Some(activation), width, threads }
                 .apply(out)
+        }
+        Some(activation) if out.dtype() == Held::F64 => {
+            portable::followed(out, None, None, Some(activation))
         }
         Some(activation) => unary::map(&out, threads, |part| simd::activate(part, activation)),
     }

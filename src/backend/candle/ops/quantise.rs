@@ -4,6 +4,7 @@
 use candle_core::{DType as Held, Result, Tensor, bail};
 
 use super::conv::{biased, convolved};
+use super::image;
 use super::product::product;
 use crate::backend::candle::cells::{self, Cells};
 use crate::backend::candle::simd;
@@ -167,12 +168,12 @@ pub(in crate::backend::candle) fn dynamic(site: &Site<'_>) -> Lowered {
     }))
 }
 
-/// Quantised numbers less their zero point, exact in f64; zero points a row of the left or a column of
+/// Quantised numbers less their zero point, exact in f64 and f32; zero points a row of the left or a column of
 /// the right factor.
-fn centred(x: &Tensor, zero: Option<&Tensor>, by_row: bool) -> Result<Tensor> {
-    let wide = x.to_dtype(Held::F64)?;
+fn centred(x: &Tensor, zero: Option<&Tensor>, by_row: bool, held: Held) -> Result<Tensor> {
+    let wide = x.to_dtype(held)?;
     let Some(zero) = zero else { return Ok(wide) };
-    let zero = zero.to_dtype(Held::F64)?;
+    let zero = zero.to_dtype(held)?;
     let zero = match (zero.elem_count(), zero.rank()) {
         (1, _) => zero.flatten_all()?.reshape(vec![1; x.rank().max(1)])?,
         (_, 1) if by_row => zero.unsqueeze(1)?,
@@ -184,8 +185,8 @@ fn centred(x: &Tensor, zero: Option<&Tensor>, by_row: bool) -> Result<Tensor> {
 /// `MatMulInteger`.
 pub(in crate::backend::candle) fn matmul_integer() -> Lowered {
     one(|inputs| {
-        let a = centred(inputs.at(0)?, inputs.maybe(2), true)?;
-        let b = centred(inputs.at(1)?, inputs.maybe(3), false)?;
+        let a = centred(inputs.at(0)?, inputs.maybe(2), true, Held::F64)?;
+        let b = centred(inputs.at(1)?, inputs.maybe(3), false, Held::F64)?;
         let out = product(&a, &b)?;
         Cells::of(&out)?.tensor(DType::I32, out.dims(), out.device())
     })
@@ -200,12 +201,30 @@ fn filters(w: &Tensor, zero: Option<&Tensor>) -> Result<Tensor> {
     wide.broadcast_sub(&zero.to_dtype(Held::F64)?.reshape(shape)?)
 }
 
-/// `ConvInteger`: the padding is the zero point.
+/// Products of this many numbers of 8 bits are exact in f32: 255 · 255 · 258 < 2²⁴.
+const EXACT_IN_F32: usize = 258;
+
+/// `ConvInteger`: the padding is the zero point. Constant weights are made floats once.
 pub(in crate::backend::candle) fn conv_integer(site: &Site<'_>, conv: &ConvAttributes) -> Lowered {
     let (conv, threads) = (conv.clone(), site.threads);
+    let constant = |index: usize| -> Option<Tensor> {
+        cells::from_host(&site.constant(index)?.to_tensor()?, site.device).ok()
+    };
+    let zero = constant(3);
+    let known = constant(1).filter(|_| zero.is_some() == site.node.input(3).is_some());
+    let known = known.map(|w| filters(&w, zero.as_ref())).transpose().map_err(|e| e.to_string())?;
+    let narrow = |w: &Tensor| w.dims()[1..].iter().product::<usize>() <= EXACT_IN_F32;
+    let held = if known.as_ref().is_some_and(narrow) { Held::F32 } else { Held::F64 };
+    let known = known.map(|w| w.to_dtype(held)).transpose().map_err(|e| e.to_string())?;
     one(move |inputs| {
-        let x = centred(inputs.at(0)?, inputs.maybe(2), false)?;
-        let out = convolved(&x, &filters(inputs.at(1)?, inputs.maybe(3))?, &conv, threads)?;
+        let x = centred(inputs.at(0)?, inputs.maybe(2), false, held)?;
+        let out = match &known {
+            Some(w) if held == Held::F32 && x.rank() == 4 && x.device().is_cpu() => {
+                image::conv(&x, w, None, &conv, None, threads)?
+            }
+            Some(w) => convolved(&x, w, &conv, threads)?,
+            None => convolved(&x, &filters(inputs.at(1)?, inputs.maybe(3))?, &conv, threads)?,
+        };
         Cells::of(&out)?.tensor(DType::I32, out.dims(), out.device())
     })
 }
@@ -226,6 +245,9 @@ fn combined(inputs: &Inputs<'_>, a: usize, b: usize, y: usize) -> Result<Tensor>
     let of = |i: usize| inputs.at(i)?.to_dtype(Held::F64);
     let scalar = |t: Tensor| if t.elem_count() == 1 { t.flatten_all()?.reshape(1) } else { Ok(t) };
     let (a, b, y) = (scalar(of(a)?)?, scalar(of(b)?)?, scalar(of(y)?)?);
+    if a.elem_count() != 1 || y.elem_count() != 1 {
+        bail!("a scale for every row of the first factor, or of the product")
+    }
     a.broadcast_mul(&b)?.broadcast_div(&y)
 }
 
@@ -233,8 +255,8 @@ fn combined(inputs: &Inputs<'_>, a: usize, b: usize, y: usize) -> Result<Tensor>
 pub(in crate::backend::candle) fn qlinear_matmul(site: &Site<'_>) -> Lowered {
     let to = site.gives()?;
     one(move |inputs| {
-        let a = centred(inputs.at(0)?, inputs.maybe(2), true)?;
-        let b = centred(inputs.at(3)?, inputs.maybe(5), false)?;
+        let a = centred(inputs.at(0)?, inputs.maybe(2), true, Held::F64)?;
+        let b = centred(inputs.at(3)?, inputs.maybe(5), false, Held::F64)?;
         requantised(&product(&a, &b)?, &combined(inputs, 1, 4, 6)?, inputs.at(7)?, to)
     })
 }
@@ -243,7 +265,7 @@ pub(in crate::backend::candle) fn qlinear_matmul(site: &Site<'_>) -> Lowered {
 pub(in crate::backend::candle) fn qlinear_conv(site: &Site<'_>, conv: &ConvAttributes) -> Lowered {
     let (conv, threads, to) = (conv.clone(), site.threads, site.gives()?);
     one(move |inputs| {
-        let x = centred(inputs.at(0)?, inputs.maybe(2), false)?;
+        let x = centred(inputs.at(0)?, inputs.maybe(2), false, Held::F64)?;
         let w = filters(inputs.at(3)?, inputs.maybe(5))?;
         let out = biased(convolved(&x, &w, &conv, threads)?, inputs.maybe(8))?;
         let scale = combined(inputs, 1, 4, 6)?;

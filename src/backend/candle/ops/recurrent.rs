@@ -52,7 +52,7 @@ struct Sequence {
 }
 
 impl Sequence {
-    fn new(inputs: &Inputs<'_>, r: &Recurrent) -> Result<Self> {
+    fn new(inputs: &Inputs<'_>, r: &Recurrent, gates: usize) -> Result<Self> {
         let x = inputs.at(0)?.to_device(&Device::Cpu)?.to_dtype(Held::F32)?;
         let x = if r.batch_first { x.transpose(0, 1)? } else { x }.contiguous()?;
         let (steps, batch, _) = x.dims3()?;
@@ -61,6 +61,27 @@ impl Sequence {
             None => vec![steps; batch],
         };
         let (hidden, directions) = (r.hidden_size, r.direction.count());
+        let (_, _, width) = x.dims3()?;
+        let rows = gates * hidden;
+        let wanted = [
+            (1, vec![directions, rows, width]),
+            (2, vec![directions, rows, hidden]),
+            (3, vec![directions, 2 * rows]),
+            (4, vec![batch]),
+            (7, vec![directions, 3 * hidden]),
+        ];
+        for (at, shape) in wanted {
+            if inputs.maybe(at).is_some_and(|t| t.dims() != shape) || hidden == 0 {
+                bail!("input {at} is not of shape {shape:?}")
+            }
+        }
+        let state =
+            if r.batch_first { [batch, directions, hidden] } else { [directions, batch, hidden] };
+        for at in [5, 6] {
+            if inputs.maybe(at).is_some_and(|t| t.dims() != state) {
+                bail!("input {at} is not of shape {state:?}")
+            }
+        }
         Ok(Self { steps, batch, hidden, directions, x, lengths, batch_first: r.batch_first })
     }
 
@@ -144,19 +165,21 @@ pub(in crate::backend::candle) fn lstm(site: &Site<'_>, r: &Recurrent) -> Lowere
     checked(site)?;
     let (r, functions) = (r.clone(), functions(r, &["Sigmoid", "Tanh", "Tanh"])?);
     Ok(Box::new(move |inputs| {
-        let sequence = Sequence::new(inputs, &r)?;
+        let sequence = Sequence::new(inputs, &r, 4)?;
         let h = sequence.hidden;
         let (mut hidden, mut cell) =
             (sequence.initial(inputs.maybe(5))?, sequence.initial(inputs.maybe(6))?);
         let mut y = vec![0.0; sequence.steps * sequence.directions * sequence.batch * h];
         for direction in 0..sequence.directions {
-            let [f, g, last] = functions[direction * 3..direction * 3 + 3] else {
+            let Some(&[f, g, last]) =
+                functions.chunks_exact(3).nth(direction).and_then(|c| c.first_chunk())
+            else {
                 bail!("has too few activations")
             };
             let (given, weights) = sequence.weights(inputs, direction)?;
             let bias = Sequence::of(inputs, 3, direction, 8 * h)?;
             let peep = Sequence::of(inputs, 7, direction, 3 * h)?;
-            let clip = |x: f32| r.clip.map_or(x, |c| x.clamp(-c, c));
+            let clip = |x: f32| r.clip.map_or(x, |c| x.max(-c.abs()).min(c.abs()));
             for nth in 0..sequence.steps {
                 let own = sequence.times(&hidden[direction], &weights)?;
                 for entry in 0..sequence.batch {
@@ -193,18 +216,20 @@ pub(in crate::backend::candle) fn gru(site: &Site<'_>, r: &Recurrent, linear: bo
     checked(site)?;
     let (r, functions) = (r.clone(), functions(r, &["Sigmoid", "Tanh"])?);
     Ok(Box::new(move |inputs| {
-        let sequence = Sequence::new(inputs, &r)?;
+        let sequence = Sequence::new(inputs, &r, 3)?;
         let h = sequence.hidden;
         let mut hidden = sequence.initial(inputs.maybe(5))?;
         let mut y = vec![0.0; sequence.steps * sequence.directions * sequence.batch * h];
         for direction in 0..sequence.directions {
-            let [f, g] = functions[direction * 2..direction * 2 + 2] else {
+            let Some(&[f, g]) =
+                functions.chunks_exact(2).nth(direction).and_then(|c| c.first_chunk())
+            else {
                 bail!("has too few activations")
             };
             let (given, weights) = sequence.weights(inputs, direction)?;
             let bias = Sequence::of(inputs, 3, direction, 6 * h)?;
             let last = weights.narrow(1, 2 * h, h)?.contiguous()?;
-            let clip = |x: f32| r.clip.map_or(x, |c| x.clamp(-c, c));
+            let clip = |x: f32| r.clip.map_or(x, |c| x.max(-c.abs()).min(c.abs()));
             for nth in 0..sequence.steps {
                 let own = sequence.times(&hidden[direction], &weights)?;
                 let gate = |row: &[f32], own: &[f32], n: usize, j: usize| {

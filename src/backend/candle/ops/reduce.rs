@@ -14,7 +14,11 @@ fn axes(inputs: &Inputs<'_>, rank: usize, noop: bool) -> Result<Vec<usize>> {
     if given.is_empty() {
         return Ok(if noop { Vec::new() } else { (0..rank).collect() });
     }
-    given.into_iter().map(|a| axis_of(a, rank)).collect()
+    let mut axes: Vec<usize> =
+        given.into_iter().map(|a| axis_of(a, rank)).collect::<Result<_>>()?;
+    axes.sort_unstable();
+    axes.dedup();
+    Ok(axes)
 }
 
 /// Sizes with the reduced ones 1, or without them.

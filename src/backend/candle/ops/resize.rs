@@ -2,7 +2,7 @@
 
 use candle_core::{Result, bail};
 
-use super::layout::size;
+use super::layout::{bounded, size};
 use crate::backend::candle::cells::{self, Cells};
 use crate::backend::candle::step::{Inputs, Lowered, Site, axis_of, one};
 use crate::graph::op::ResizeAttributes;
@@ -35,6 +35,10 @@ pub(in crate::backend::candle) fn resize(site: &Site<'_>, a: &ResizeAttributes) 
             }
             let inner: usize = shape[axis.at + 1..].iter().product();
             let outer: usize = shape[..axis.at].iter().product();
+            if axis.from * inner == 0 {
+                bail!("an axis of nothing cannot be resized")
+            }
+            bounded(&[outer, axis.to, inner])?;
             let mut out = Vec::with_capacity(outer * axis.to * inner);
             let taps: Vec<Vec<(usize, f64)>> =
                 (0..axis.to).map(|place| taps(&a, &axis, place)).collect();
@@ -67,6 +71,13 @@ fn axes(inputs: &Inputs<'_>, a: &ResizeAttributes, dims: &[usize]) -> Result<Vec
         Ok(values.filter(|v| !v.is_empty()))
     };
     let (roi, scales, sizes) = (given(1)?, given(2)?, given(3)?);
+    let count = chosen.len();
+    let crops = a.coordinate_transformation_mode == "tf_crop_and_resize";
+    for (list, wanted) in [(&scales, count), (&sizes, count), (&roi, 2 * count)] {
+        if list.as_ref().is_some_and(|l| l.len() != wanted && (wanted == count || crops)) {
+            bail!("{count} axes are not given as many scales, sizes or bounds")
+        }
+    }
     let ratio = |at: usize, to: f64| to / dims[chosen[at]] as f64;
     let kept = sizes.as_ref().map(|sizes| {
         let ratios = sizes.iter().enumerate().map(|(at, to)| ratio(at, *to));
@@ -87,7 +98,6 @@ fn axes(inputs: &Inputs<'_>, a: &ResizeAttributes, dims: &[usize]) -> Result<Vec
             (None, Some(sizes), None) => (ratio(at, sizes[at]), sizes[at] as i64),
             (None, None, _) => bail!("has neither scales nor sizes"),
         };
-        let crops = a.coordinate_transformation_mode == "tf_crop_and_resize";
         let roi = match roi.as_ref().filter(|_| crops) {
             Some(roi) => (roi[at], roi[at + chosen.len()]),
             None => (0.0, 1.0),

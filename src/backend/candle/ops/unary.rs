@@ -178,7 +178,8 @@ pub(in crate::backend::candle) fn clip(site: &Site<'_>) -> Lowered {
             let high = inputs.number(2)?.unwrap_or(f64::INFINITY);
             if dtype == DType::F64 {
                 let values = cells::floats(x)?.into_iter();
-                let held = values.map(|v| v.max(low).min(high)).collect();
+                let held =
+                    values.map(|v| if v.is_nan() { v } else { v.max(low).min(high) }).collect();
                 return Cells::Floats(held).tensor(dtype, x.dims(), x.device());
             }
             #[expect(clippy::cast_possible_truncation, reason = "bounds are of the data's type")]

@@ -44,10 +44,13 @@ pub(super) fn axes(
     spatial: &[usize],
     ceil: bool,
 ) -> Result<Vec<Axis>> {
+    if kernel.len() != spatial.len() || window.strides.contains(&0) {
+        bail!("a window of {kernel:?} does not fit {spatial:?}")
+    }
     let mut axes = Vec::with_capacity(spatial.len());
     for (at, (size, kernel)) in spatial.iter().copied().zip(kernel.iter().copied()).enumerate() {
         let (stride, dilation) = (entry(&window.strides, at, 1), entry(&window.dilations, at, 1));
-        let reach = (kernel.max(1) - 1) * dilation + 1;
+        let reach = (kernel.max(1) - 1).saturating_mul(dilation).saturating_add(1);
         let same = |upper: bool| {
             let total = ((size.div_ceil(stride).max(1) - 1) * stride + reach).saturating_sub(size);
             let (small, large) = (total / 2, total - total / 2);
@@ -59,7 +62,9 @@ pub(super) fn axes(
             Pads::SameLower => same(false),
             Pads::Valid => (0, 0),
         };
-        let padded = size + before + after;
+        let padded = size.saturating_add(before).saturating_add(after);
+        super::layout::bounded(&[padded])?;
+        super::layout::bounded(&[reach])?;
         let Some(room) = padded.checked_sub(reach) else {
             bail!("a window of {reach} does not fit {padded}")
         };

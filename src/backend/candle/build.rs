@@ -1,0 +1,375 @@
+//! From a graph to a plan: each node to its step, what depends on constants only computed at once.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use candle_core::{Device, Tensor};
+
+use super::cells;
+use super::lower::{self, lower};
+use super::ops::product::{
+    Epilogue, activated, computed_in, constant_factor, product as multiplied,
+};
+use super::packed::Packed;
+use super::plan::{Input, Place, Plan, Step, one_line};
+use super::quantised::{self, Product};
+use super::step::{Inputs, Kernel, Site};
+use crate::backend::{Coverage, NumericFact};
+use crate::error::{Error, Result};
+use crate::graph::op::Activation;
+use crate::graph::{Graph, Node, Op, ValueId};
+
+/// Nodes that candle cannot run as the model has them.
+type Gaps = Vec<(String, String, String)>;
+
+/// Which operators of a graph candle lacks.
+pub(super) fn coverage(graph: &Graph, threads: usize) -> Coverage {
+    let missing = match Builder::new(graph, &Device::Cpu, threads).build() {
+        Ok(_) => Vec::new(),
+        Err((_, gaps)) => gaps,
+    };
+    Coverage::of(graph.nodes.len(), missing)
+}
+
+/// Lowers a graph; an error names the first node that candle cannot run, and every operator that it lacks.
+pub(super) fn lowered(graph: &Graph, device: &Device, threads: usize) -> Result<Plan> {
+    Builder::new(graph, device, threads).build().map_err(|(node, gaps)| {
+        let missing = Coverage::of(graph.nodes.len(), gaps).missing;
+        let all = missing.iter().map(|m| format!("{} of {} ({})", m.count, m.op, m.reason));
+        let all = all.collect::<Vec<_>>().join(", ");
+        Error::input(&graph.subject, format!("candle cannot run node `{node}`; it lacks {all}"))
+            .remedy("`infermark model coverage` lists the gaps of any backend; try ort:cpu")
+    })
+}
+
+struct Builder<'a> {
+    graph: &'a Graph,
+    device: &'a Device,
+    threads: usize,
+    places: HashMap<ValueId, Place>,
+    constants: Vec<Tensor>,
+    slots: usize,
+    steps: Vec<Step>,
+    numerics: BTreeMap<(String, String, bool, String), usize>,
+    gaps: Gaps,
+    first_gap: String,
+    /// Values that whole numbers were made floats again into.
+    dequantised: HashSet<ValueId>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(graph: &'a Graph, device: &'a Device, threads: usize) -> Self {
+        Self {
+            graph,
+            device,
+            threads,
+            places: HashMap::new(),
+            constants: Vec::new(),
+            slots: 0,
+            steps: Vec::new(),
+            numerics: BTreeMap::new(),
+            gaps: Vec::new(),
+            first_gap: String::new(),
+            dequantised: graph
+                .nodes
+                .iter()
+                .filter(|node| matches!(node.op, Op::DequantizeLinear { .. }))
+                .filter_map(|node| node.output(0))
+                .collect(),
+        }
+    }
+
+    fn site(&self, node: &'a Node) -> Site<'a> {
+        Site { graph: self.graph, node, device: self.device, threads: self.threads }
+    }
+
+    fn build(mut self) -> std::result::Result<Plan, (String, Gaps)> {
+        let graph = self.graph;
+        let (mut products, refused) = quantised::find(graph, |node| self.site(node));
+        let live = live(graph, &products);
+        let mut inputs = Vec::new();
+        for id in &graph.inputs {
+            let value = graph.value(*id);
+            let slot = self.slot(*id);
+            match value.dtype.filter(|t| cells::held_in(*t).is_some()) {
+                Some(dtype) => {
+                    let (name, dims) = (value.name.clone(), value.dims.clone());
+                    inputs.push(Input { name, slot, dtype, dims });
+                }
+                None => {
+                    self.unheld("(input)", &value.name, "is of a type that candle does not have")
+                }
+            }
+        }
+        for (at, node) in graph.nodes.iter().enumerate() {
+            if !live[at] {
+                continue;
+            }
+            match products.remove(&at) {
+                Some(product) => self.product(node, product),
+                None => self.node(node, refused.get(&at)),
+            }
+        }
+        let mut outputs = Vec::new();
+        for id in &graph.outputs {
+            let value = graph.value(*id);
+            let (Some(dtype), Some(place)) = (value.dtype, self.place(*id)) else {
+                if self.gaps.is_empty() {
+                    self.unheld("(output)", &value.name, "is of a type that is not known");
+                }
+                continue;
+            };
+            outputs.push((value.name.clone(), place, dtype));
+        }
+        if !self.gaps.is_empty() {
+            return Err((self.first_gap, self.gaps));
+        }
+        let numerics =
+            self.numerics.iter().map(|((kernel, activations, emulated, reason), n)| NumericFact {
+                kernel: kernel.clone(),
+                products: *n,
+                activation_quant: (!activations.is_empty()).then(|| activations.clone()),
+                emulated: *emulated,
+                reason: (!reason.is_empty()).then(|| reason.clone()),
+            });
+        let mut plan = Plan {
+            subject: graph.subject.clone(),
+            numerics: numerics.collect(),
+            steps: self.steps,
+            constants: self.constants.into_iter().map(Some).collect(),
+            inputs,
+            outputs,
+            slots: self.slots,
+            device: self.device.clone(),
+        };
+        plan.free();
+        Ok(plan)
+    }
+
+    /// Notes that a value cannot be held.
+    fn unheld(&mut self, what: &str, name: &str, reason: &str) {
+        if self.gaps.is_empty() {
+            name.clone_into(&mut self.first_gap);
+        }
+        self.gaps.push((String::new(), what.to_owned(), reason.to_owned()));
+    }
+
+    /// Notes that a node cannot run.
+    fn gap(&mut self, node: &Node, reason: String) {
+        if self.gaps.is_empty() {
+            node.name.clone_into(&mut self.first_gap);
+        }
+        self.gaps.push((node.op.domain().to_owned(), node.op.name().to_owned(), reason));
+        // What reads its outputs is no gap for that.
+        for id in node.outputs.iter().flatten() {
+            self.slot(*id);
+        }
+    }
+
+    fn slot(&mut self, id: ValueId) -> usize {
+        let slot = self.slots;
+        self.slots += 1;
+        self.places.insert(id, Place::Slot(slot));
+        slot
+    }
+
+    /// Where a value is; a constant is put among the constants when it is first asked for.
+    fn place(&mut self, id: ValueId) -> Option<Place> {
+        if let Some(place) = self.places.get(&id) {
+            return Some(*place);
+        }
+        let weight = self.graph.constant(Some(id))?;
+        let tensor = cells::from_host(&weight.to_tensor()?, self.device).ok()?;
+        Some(self.constant(id, tensor))
+    }
+
+    fn constant(&mut self, id: ValueId, tensor: Tensor) -> Place {
+        let place = Place::Constant(self.constants.len());
+        self.constants.push(tensor);
+        self.places.insert(id, place);
+        place
+    }
+
+    /// A product with integer weights, on candle's quantised kernels where they take it.
+    fn product(&mut self, node: &'a Node, product: Product) {
+        let asks = product.asks;
+        let packed = match Packed::new(&product.weights, self.threads, self.device) {
+            Ok(packed) => packed,
+            Err(reason) => {
+                let plain = product.weights.real(self.device).map_err(|e| e.to_string());
+                return match plain {
+                    Ok(weights) => self.plain(node, product, weights, reason),
+                    Err(reason) => self.gap(node, reason),
+                };
+            }
+        };
+        let (kernel, activations) = (packed.kernel(), packed.activations());
+        let activations = format!("{activations}; the model asks for {asks}");
+        let reason = packed.hindrance().unwrap_or_default();
+        *self.numerics.entry((kernel.to_owned(), activations, false, reason)).or_default() += 1;
+        let (activation, bounds, threads) = (product.activation, product.bounds, self.threads);
+        let run: Kernel = Box::new(move |inputs: &Inputs<'_>| {
+            let x = cut(inputs.at(0)?, bounds, threads)?;
+            Ok(vec![packed.multiply(&x, inputs.maybe(1), activation)?])
+        });
+        let with = (kernel.to_owned(), lower::Place::Device);
+        self.push(node, run, &[Some(product.x), product.bias], with);
+    }
+
+    /// The same with weights that were made numbers again, once.
+    fn plain(&mut self, node: &'a Node, product: Product, weights: Tensor, reason: String) {
+        let kernel = "gemm f32".to_owned();
+        *self.numerics.entry((kernel.clone(), String::new(), true, reason)).or_default() += 1;
+        let (activation, bounds, threads) = (product.activation, product.bounds, self.threads);
+        let run: Kernel = Box::new(move |inputs: &Inputs<'_>| {
+            let x = cut(inputs.at(0)?, bounds, threads)?;
+            let out = multiplied(&x, &weights.to_dtype(x.dtype())?)?;
+            let (bias, width) = (inputs.maybe(1), weights.dims()[1]);
+            let epilogue = Epilogue { bias, scale: None, activation, width, threads };
+            Ok(vec![epilogue.apply(out)?])
+        });
+        self.push(node, run, &[Some(product.x), product.bias], (kernel, lower::Place::Device));
+    }
+
+    fn node(&mut self, node: &'a Node, refused: Option<&String>) {
+        if let Some(kernel) = constant_factor(&self.site(node)) {
+            let with = self.computed(node, refused);
+            let first = [node.input(0)];
+            return self.push(node, kernel, &first, (with, lower::Place::Device));
+        }
+        let (kernel, runs) = match lower(&self.site(node)) {
+            Ok(lowered) => lowered,
+            Err(reason) => return self.gap(node, reason),
+        };
+        let held =
+            |id: &ValueId| self.graph.value(*id).dtype.is_none_or(|t| cells::held_in(t).is_some());
+        if !node.inputs.iter().chain(&node.outputs).flatten().all(held) {
+            let reason = "of 64-bit unsigned numbers, which candle does not have";
+            return self.gap(node, reason.to_owned());
+        }
+        let with = self.computed(node, refused);
+        self.push(node, kernel, &node.inputs, (with, runs));
+    }
+
+    /// What a product is computed with, counted; empty for what is none.
+    fn computed(&mut self, node: &Node, refused: Option<&String>) -> String {
+        let dtype = node.input(0).and_then(|id| self.graph.value(id).dtype);
+        let (kernel, reason) = match &node.op {
+            Op::MatMul
+            | Op::Gemm { .. }
+            | Op::Linear { .. }
+            | Op::Conv { .. }
+            | Op::Einsum { .. } => match dtype.and_then(computed_in) {
+                Some("gemm f16") if matches!(node.op, Op::Conv { .. }) => {
+                    ("gemm f32 of f16", String::new())
+                }
+                Some(kernel) => (kernel, String::new()),
+                None => ("gemm f64", "whole numbers".to_owned()),
+            },
+            Op::MatMulNBits(_) => ("gemm f32", "no 8 bits hold its weights".to_owned()),
+            Op::Attention { .. } | Op::ConvTranspose(_) | Op::LSTM(_) | Op::GRU { .. } => {
+                ("gemm f32", String::new())
+            }
+            Op::MatMulInteger | Op::QLinearMatMul => {
+                ("gemm f64", "not the form that is recognised".to_owned())
+            }
+            Op::ConvInteger(_) | Op::QLinearConv(_) => {
+                ("gemm f64", "candle has no quantised convolutions".to_owned())
+            }
+            _ => return String::new(),
+        };
+        let mut factors = [node.input(0), node.input(1)].into_iter().flatten();
+        let is_dequantised = factors.any(|id| self.dequantised.contains(&id));
+        let reason = match refused {
+            Some(refused) => refused.clone(),
+            None if is_dequantised && matches!(node.op, Op::Conv { .. }) => {
+                "candle has no quantised convolutions".to_owned()
+            }
+            None if is_dequantised => "both factors were made floats again before".to_owned(),
+            None => reason,
+        };
+        let key = (kernel.to_owned(), String::new(), !reason.is_empty(), reason);
+        *self.numerics.entry(key).or_default() += 1;
+        kernel.to_owned()
+    }
+
+    /// Adds a step; one that only reads constants is run at once, and is a constant from then on.
+    fn push(
+        &mut self,
+        node: &'a Node,
+        kernel: Kernel,
+        reads: &[Option<ValueId>],
+        (with, runs): (String, lower::Place),
+    ) {
+        let mut inputs = Vec::with_capacity(reads.len());
+        for id in reads {
+            let place = id.and_then(|id| self.place(id));
+            if id.is_some() && place.is_none() {
+                let reason = "an input has no value that candle can hold".to_owned();
+                return self.gap(node, reason);
+            }
+            inputs.push(place);
+        }
+        let known: Option<Vec<Option<&Tensor>>> = inputs
+            .iter()
+            .map(|place| match place {
+                None => Some(None),
+                Some(Place::Constant(at)) => Some(Some(&self.constants[*at])),
+                Some(Place::Slot(_)) => None,
+            })
+            .collect();
+        if let Some(known) = known {
+            match kernel(&Inputs(&known)) {
+                Ok(values) => {
+                    for (id, value) in node.outputs.iter().zip(values) {
+                        if let Some(id) = id {
+                            self.constant(*id, value);
+                        }
+                    }
+                }
+                Err(e) => self.gap(node, one_line(&e)),
+            }
+            return;
+        }
+        let outputs = node.outputs.iter().map(|id| id.map(|id| self.slot(id))).collect();
+        self.steps.push(Step {
+            name: node.name.clone(),
+            op: node.op.name().to_owned(),
+            kernel,
+            inputs,
+            outputs,
+            frees: Vec::new(),
+            with,
+            runs,
+        });
+    }
+}
+
+/// x as a model's own quantisation would cut it off.
+fn cut(x: &Tensor, bounds: Option<(f32, f32)>, threads: usize) -> candle_core::Result<Tensor> {
+    match bounds {
+        Some((min, max)) => {
+            activated(x.contiguous()?.copy()?, Some(Activation::Clip { min, max }), threads)
+        }
+        None => Ok(x.clone()),
+    }
+}
+
+/// Which nodes something needs, when recognised products read nothing but their factor and bias.
+fn live(graph: &Graph, products: &HashMap<usize, Product>) -> Vec<bool> {
+    let mut needed: HashSet<ValueId> = graph.outputs.iter().copied().collect();
+    let mut live = vec![false; graph.nodes.len()];
+    for (at, node) in graph.nodes.iter().enumerate().rev() {
+        if !node.outputs.iter().flatten().any(|id| needed.contains(id)) {
+            continue;
+        }
+        live[at] = true;
+        match products.get(&at) {
+            Some(product) => {
+                needed.insert(product.x);
+                needed.extend(product.bias);
+            }
+            None => needed.extend(node.reads()),
+        }
+    }
+    live
+}
