@@ -135,7 +135,7 @@ fn an_unknown_operator_is_covered_by_name_and_kept() {
         candle["missing"].as_array().unwrap().iter().map(|m| m["op"].as_str().unwrap()).collect();
     assert_eq!(missing, ["Det", "NonSense"]);
     sandbox
-        .run(&["run", "odd.onnx", "--backend", "candle:cpu", "--duration", "0.1"])
+        .run(&["run", "odd.onnx", "--backend", "candle:cpu", "--batch", "2", "--duration", "0.1"])
         .assert_error(&["candle cannot run", "NonSense", "model coverage"]);
 }
 

@@ -32,19 +32,13 @@ fn main() -> ExitCode {
     if let Some(at) = args.iter().position(|a| a == "worker") {
         return match worker::serve(&args[at + 1]) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
+            Err(error) => failed(&error),
         };
     }
     if args.iter().any(|a| a == "--kernels") {
         return match kernels::print() {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
+            Err(error) => failed(&error),
         };
     }
     match compare(&args) {
@@ -54,6 +48,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The message alone: candle's errors carry a backtrace.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let text = format!("{error:#}");
+    eprintln!("error: {}", text.lines().next().unwrap_or_default());
+    ExitCode::FAILURE
 }
 
 /// The numbers of an option, or what they are without it.
@@ -137,7 +138,9 @@ fn compare(args: &[String]) -> Result<()> {
                     (Err(error), _) => {
                         println!("| {name} | {threads} | {batch} | FAILED: {error} | |")
                     }
-                    (Ok(()), None) => println!("| {name} | {threads} | {batch} | no pairs | |"),
+                    (Ok(()), None) => {
+                        println!("| {name} | {threads} | {batch} | no pairs | |")
+                    }
                 }
             }
         }

@@ -55,8 +55,93 @@ fn transformers() -> Result<Model> {
     }))
 }
 
+/// candle-onnx has no `LayerNormalization`: it is given in its parts, as exporters wrote it before opset 17.
+/// Its `Unsqueeze` puts several axes in another order than ONNX: they are given one at a time.
+fn in_its_words(model: &mut candle_onnx::onnx::ModelProto) {
+    use candle_onnx::onnx::{AttributeProto, NodeProto, TensorProto};
+    let Some(graph) = &mut model.graph else { return };
+    let mut nodes = Vec::new();
+    for node in std::mem::take(&mut graph.node) {
+        let constant =
+            node.input.get(1).and_then(|i| graph.initializer.iter().find(|t| t.name == *i));
+        let axes: Vec<i64> =
+            constant.filter(|_| node.op_type == "Unsqueeze").map_or(Vec::new(), |t| {
+                let raw = t.raw_data.chunks_exact(8);
+                let raw = raw.map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes")));
+                t.int64_data.iter().copied().chain(raw).collect()
+            });
+        if axes.len() > 1 {
+            let mut from = node.input[0].clone();
+            for (at, axis) in axes.iter().enumerate() {
+                let to = match at + 1 == axes.len() {
+                    true => node.output[0].clone(),
+                    false => format!("{}/{at}", node.output[0]),
+                };
+                let name = format!("{to}/axis");
+                let (dims, int64_data) = (vec![1], vec![*axis]);
+                let data_type = 7;
+                let axis = TensorProto {
+                    name: name.clone(),
+                    data_type,
+                    dims,
+                    int64_data,
+                    ..Default::default()
+                };
+                graph.initializer.push(axis);
+                let mut one = node.clone();
+                (one.input, one.output) = (vec![from, name], vec![to.clone()]);
+                nodes.push(one);
+                from = to;
+            }
+            continue;
+        }
+        if node.op_type != "LayerNormalization" {
+            nodes.push(node);
+            continue;
+        }
+        let name = |part: &str| format!("{}/{part}", node.output[0]);
+        let epsilon = node.attribute.iter().find(|a| a.name == "epsilon").map_or(1e-5, |a| a.f);
+        graph.initializer.push(TensorProto {
+            name: name("epsilon"),
+            data_type: 1,
+            float_data: vec![epsilon],
+            ..TensorProto::default()
+        });
+        let mut push = |op: &str, inputs: &[&str], output: &str| {
+            let axes = AttributeProto {
+                name: "axes".to_owned(),
+                r#type: 7,
+                ints: vec![-1],
+                ..AttributeProto::default()
+            };
+            nodes.push(NodeProto {
+                op_type: op.to_owned(),
+                name: output.to_owned(),
+                input: inputs.iter().map(|i| (*i).to_owned()).collect(),
+                output: vec![output.to_owned()],
+                attribute: if op == "ReduceMean" { vec![axes] } else { Vec::new() },
+                ..NodeProto::default()
+            });
+        };
+        let [mean, centred, square, variance, shifted, deviation, normal, scaled] =
+            ["mean", "centred", "square", "variance", "shifted", "deviation", "normal", "scaled"]
+                .map(name);
+        push("ReduceMean", &[&node.input[0]], &mean);
+        push("Sub", &[&node.input[0], &mean], &centred);
+        push("Mul", &[&centred, &centred], &square);
+        push("ReduceMean", &[&square], &variance);
+        push("Add", &[&variance, &name("epsilon")], &shifted);
+        push("Sqrt", &[&shifted], &deviation);
+        push("Div", &[&centred, &deviation], &normal);
+        push("Mul", &[&normal, &node.input[1]], &scaled);
+        push("Add", &[&scaled, &node.input[2]], &node.output[0]);
+    }
+    graph.node = nodes;
+}
+
 fn onnx(path: &Path) -> Result<Model> {
-    let model = candle_onnx::read_file(path)?;
+    let mut model = candle_onnx::read_file(path)?;
+    in_its_words(&mut model);
     Ok(Box::new(move |inputs| {
         let mut given = HashMap::new();
         for (name, _) in &inputs.0 {

@@ -23,8 +23,8 @@ use super::{
     RuntimeInfo, Session, Ticket, Trace,
 };
 use crate::error::{Error, Result};
-use crate::graph::Graph;
 use crate::graph::passes::{self, Pass};
+use crate::graph::{Graph, Op};
 use crate::units::{Clock, RealClock};
 use crate::variant::{BackendId, DType, Optimization, ShapePolicy, Tensors, Variant};
 
@@ -92,8 +92,8 @@ fn passes_of(level: Optimization) -> &'static [Pass] {
 fn read(path: &Path, level: Optimization) -> Result<Graph> {
     let mut graph = Graph::read(path)?;
     passes::run(&mut graph, passes_of(level), usize::MAX)?;
-    // Behind unknown operators types are taken for f32: other gaps can be told then.
-    if graph.unsupported().next().is_some() {
+    // Behind what cannot run types are taken for f32: other gaps can be told then.
+    if graph.nodes.iter().any(|n| matches!(n.op, Op::Unsupported(_) | Op::If { .. })) {
         for id in graph.value_ids() {
             if graph.value(id).dtype.is_none() {
                 graph.set_dtype(id, DType::F32);
