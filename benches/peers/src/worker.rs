@@ -56,12 +56,36 @@ fn transformers() -> Result<Model> {
 }
 
 /// candle-onnx has no `LayerNormalization`: it is given in its parts, as exporters wrote it before opset 17.
-/// Its `Unsqueeze` puts several axes in another order than ONNX: they are given one at a time.
+/// Its `Unsqueeze` puts several axes in another order than ONNX: they are given one at a time. Its `Shape`
+/// of some axes does not work: one size is gathered from all of them.
 fn in_its_words(model: &mut candle_onnx::onnx::ModelProto) {
     use candle_onnx::onnx::{AttributeProto, NodeProto, TensorProto};
     let Some(graph) = &mut model.graph else { return };
     let mut nodes = Vec::new();
-    for node in std::mem::take(&mut graph.node) {
+    for mut node in std::mem::take(&mut graph.node) {
+        let start = node.attribute.iter().find(|a| a.name == "start").map_or(0, |a| a.i);
+        if node.op_type == "Shape" && start > 0 {
+            // The one size that encoders ask for.
+            let (all, place) =
+                (format!("{}/all", node.output[0]), format!("{}/at", node.output[0]));
+            let (name, data_type, dims, int64_data) = (place.clone(), 7, vec![1], vec![start]);
+            graph.initializer.push(TensorProto {
+                name,
+                data_type,
+                dims,
+                int64_data,
+                ..Default::default()
+            });
+            let mut gather = node.clone();
+            gather.op_type = "Gather".to_owned();
+            gather.attribute.clear();
+            gather.input = vec![all.clone(), place];
+            node.attribute.clear();
+            node.output = vec![all];
+            nodes.push(node);
+            nodes.push(gather);
+            continue;
+        }
         let constant =
             node.input.get(1).and_then(|i| graph.initializer.iter().find(|t| t.name == *i));
         let axes: Vec<i64> =
