@@ -110,12 +110,11 @@ impl Runner {
 
     /// Asks the worker, a fresh one where the last one died; `take` finds the answer in its event.
     fn ask<T>(&mut self, command: &Command, take: impl Fn(&Event) -> Option<T>) -> Result<T> {
-        let mut worker = match self.worker.take() {
-            Some(worker) => worker,
-            None => {
-                let interrupted = Arc::clone(&self.interrupted);
-                Worker::start(&self.program, "comparison", self.threads, interrupted)?
-            }
+        let mut worker = if let Some(worker) = self.worker.take() {
+            worker
+        } else {
+            let interrupted = Arc::clone(&self.interrupted);
+            Worker::start(&self.program, "comparison", self.threads, interrupted)?
         };
         match worker.ask(command, self.patience) {
             Ok((event, _)) => {

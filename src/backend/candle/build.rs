@@ -96,7 +96,7 @@ impl<'a> Builder<'a> {
                     inputs.push(Input { name, slot, dtype, dims });
                 }
                 None => {
-                    self.unheld("(input)", &value.name, "is of a type that candle does not have")
+                    self.unheld("(input)", &value.name, "is of a type that candle does not have");
                 }
             }
         }
@@ -105,7 +105,7 @@ impl<'a> Builder<'a> {
                 continue;
             }
             match products.remove(&at) {
-                Some(product) => self.product(node, product),
+                Some(product) => self.product(node, &product),
                 None => self.node(node, refused.get(&at)),
             }
         }
@@ -190,7 +190,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A product with integer weights, on candle's quantised kernels where they take it.
-    fn product(&mut self, node: &'a Node, product: Product) {
+    fn product(&mut self, node: &'a Node, product: &Product) {
         let asks = product.asks;
         let packed = match Packed::new(&product.weights, self.threads, self.device) {
             Ok(packed) => packed,
@@ -216,7 +216,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The same with weights that were made numbers again, once.
-    fn plain(&mut self, node: &'a Node, product: Product, weights: Tensor, reason: String) {
+    fn plain(&mut self, node: &'a Node, product: &Product, weights: Tensor, reason: String) {
         let kernel = "gemm f32".to_owned();
         *self.numerics.entry((kernel.clone(), String::new(), true, reason)).or_default() += 1;
         let (activation, bounds, threads) = (product.activation, product.bounds, self.threads);

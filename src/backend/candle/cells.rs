@@ -145,11 +145,7 @@ pub(super) fn from_host(tensor: &HostTensor, device: &Device) -> Result<Tensor> 
 }
 
 /// A session's output.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "held wider, never more"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "held wider, never more")]
 pub(super) fn to_host(tensor: &Tensor, dtype: DType) -> Result<HostTensor> {
     let shape = tensor.dims().to_vec();
     let flat = tensor.flatten_all()?;

@@ -1,5 +1,14 @@
 //! candle: the graph lowered once to a list of steps over its tensors.
 
+#![expect(
+    clippy::many_single_char_names,
+    reason = "m, n, k and b, h, s, t, d are what everyone calls the sizes of products and of attention"
+)]
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "whatever lowers an operator has one form, and may refuse"
+)]
+
 mod build;
 mod cells;
 mod gemm;
@@ -145,6 +154,9 @@ impl Backend for CandleBackend {
     }
 }
 
+/// Operator, what multiplies and what runs it; how many there were, and their time in ns.
+type Found<'a> = (&'a (&'a str, &'a str, &'a str), &'a (usize, u64));
+
 struct CandlePrepared {
     plan: Arc<Plan>,
     facts: PreparedFacts,
@@ -175,7 +187,6 @@ impl Prepared for CandlePrepared {
             let row = rows.entry((step.op, step.with, runs)).or_default();
             *row = (row.0 + 1, row.1 + step.took.0);
         }
-        type Found<'a> = (&'a (&'a str, &'a str, &'a str), &'a (usize, u64));
         let row = |((op, with, runs), (count, took)): Found<'_>| OpRow {
             kind: if with.is_empty() { (*op).to_owned() } else { format!("{op} ({with})") },
             provider: (*runs).to_owned(),

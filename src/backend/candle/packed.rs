@@ -20,7 +20,7 @@ use crate::graph::op::{Activation, NBits};
 
 /// Numbers that share a scale in candle's blocks.
 const BLOCK: usize = 32;
-/// What the VNNI kernels ask of rows and columns (candle-core 0.11, quantized/repack_x86.rs).
+/// What the VNNI kernels ask of rows and columns (candle-core 0.11, `quantized/repack_x86.rs`).
 const TILE_K: usize = 256;
 const TILE_N: usize = 16;
 /// Rows are filled up to whole tiles while that makes them at most so many times longer: the kernels
@@ -111,7 +111,7 @@ impl Packed {
 
     /// The kernel that a product of these weights reaches.
     pub(super) fn kernel(&self) -> &'static str {
-        match (self.form, self.padded_k % TILE_K == 0 && has_vnni()) {
+        match (self.form, self.padded_k.is_multiple_of(TILE_K) && has_vnni()) {
             (GgmlDType::Q8_0, true) => "q8_0 tiles (VNNI)",
             (GgmlDType::Q8_0, false) => "q8_0 dot products",
             _ => "q4_0 dot products",
@@ -253,15 +253,13 @@ pub(super) fn unpacked(site: &Site<'_>, bits: &NBits) -> std::result::Result<Unp
     };
     let middle = 1_i16 << (bits.bits - 1);
     let zeros = match site.node.input(3) {
+        Some(_) => Some(constant(3, "zero points")?),
         None => None,
-        Some(_) => {
-            let zeros = constant(3, "zero points")?;
-            if zeros.dtype().is_float() {
-                return Err("with zero points that are no whole numbers".to_owned());
-            }
-            Some(zeros.bytes().as_ref())
-        }
     };
+    if zeros.is_some_and(|zeros| zeros.dtype().is_float()) {
+        return Err("with zero points that are no whole numbers".to_owned());
+    }
+    let zeros = zeros.map(|zeros| zeros.bytes().as_ref());
     // Zero points are packed row by row.
     let zero_row = blocks.div_ceil(each);
     let blob = block * bits.bits / 8;

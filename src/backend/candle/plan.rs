@@ -180,7 +180,7 @@ impl Plan {
         Err(self.refuse(format!("input `{name}` is {}{:?}, not {dtype}{shape}", got.0, got.1)))
     }
 
-    fn refuse(&self, message: String) -> Error {
+    fn refuse(&self, message: impl std::fmt::Display) -> Error {
         Error::input(&self.subject, format!("candle: {message}"))
             .remedy("check the inputs against the model's signature (`infermark model inspect`)")
     }

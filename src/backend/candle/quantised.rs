@@ -144,6 +144,7 @@ fn integer(edges: &Edges<'_>, at: usize) -> Option<Result<(usize, Product), Stri
 }
 
 /// A constant that may be left out; `None` where it is there and no constant.
+#[expect(clippy::option_option, reason = "left out and not known are two things")]
 fn known(graph: &Graph, id: Option<ValueId>) -> Option<Option<&Weight>> {
     match id {
         Some(_) => graph.constant(id).map(Some),

@@ -3,6 +3,9 @@
 //! Safe loops that the compiler vectorises, inside `pulp`'s dispatch: the same code exists for SSE2, AVX2
 //! with FMA, and AVX-512, and is chosen when it runs.
 
+#![expect(clippy::inline_always, reason = "all of them must become parts of vectorised loops")]
+#![expect(clippy::excessive_precision, reason = "constants are those of their sources")]
+
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
@@ -41,8 +44,6 @@ pub(super) fn in_parts(
 ///
 /// Cephes' expf (S. L. Moshier): x = n·ln 2 + r with |r| ≤ ½ ln 2, a polynomial of degree 5 in r, and n
 /// put into the exponent. Above 88.37 infinity, below −87.33 zero.
-#[expect(clippy::inline_always, reason = "it must become part of a vectorised loop")]
-#[expect(clippy::excessive_precision, reason = "the constants are those of the source")]
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     // Adding it rounds to whole numbers, which then stand in the low bits.
@@ -68,7 +69,6 @@ pub(super) fn exp(x: f32) -> f32 {
 /// erf(x), within 3e-7.
 ///
 /// Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
-#[expect(clippy::inline_always, reason = "it must become part of a vectorised loop")]
 #[inline(always)]
 pub(super) fn erf(x: f32) -> f32 {
     let a = x.abs();
@@ -83,7 +83,6 @@ pub(super) fn erf(x: f32) -> f32 {
 }
 
 /// tanh(x), within 3e-7: by e⁻²ˣ, near 0 by its series.
-#[expect(clippy::inline_always, reason = "it must become part of a vectorised loop")]
 #[inline(always)]
 pub(super) fn tanh(x: f32) -> f32 {
     let a = x.abs();
@@ -95,14 +94,12 @@ pub(super) fn tanh(x: f32) -> f32 {
 }
 
 /// 1/(1 + e⁻ˣ).
-#[expect(clippy::inline_always, reason = "it must become part of a vectorised loop")]
 #[inline(always)]
 pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// ½x(1 + erf(x/√2)), or its approximation with tanh.
-#[expect(clippy::inline_always, reason = "it must become part of a vectorised loop")]
 #[inline(always)]
 pub(super) fn gelu(x: f32, by_tanh: bool) -> f32 {
     if by_tanh {
@@ -139,25 +136,29 @@ pub(super) fn activate(values: &mut [f32], activation: Activation) {
 }
 
 /// Makes one row what softmax makes of it; with `log` its logarithm.
-#[expect(clippy::inline_always, reason = "it must become part of a vectorised loop")]
 #[inline(always)]
 pub(super) fn softmax(row: &mut [f32], log: bool) {
     let largest = largest(row);
     if log {
         let total: f32 = sum(row.iter().map(|v| exp(*v - largest)));
         let shift = total.ln();
-        row.iter_mut().for_each(|v| *v = (*v - largest) - shift);
+        for v in row.iter_mut() {
+            *v = (*v - largest) - shift;
+        }
         return;
     }
-    row.iter_mut().for_each(|v| *v = exp(*v - largest));
+    for v in row.iter_mut() {
+        *v = exp(*v - largest);
+    }
     let scale = 1.0 / sum(row.iter().copied());
-    row.iter_mut().for_each(|v| *v *= scale);
+    for v in row.iter_mut() {
+        *v *= scale;
+    }
 }
 
 /// Lanes of partial results: sums in one order only would keep the compiler from using vectors.
 const LANES: usize = 16;
 
-#[expect(clippy::inline_always, reason = "it must become part of a vectorised loop")]
 #[inline(always)]
 fn largest(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -172,7 +173,6 @@ fn largest(row: &[f32]) -> f32 {
 }
 
 /// The sum, in sixteen partial sums.
-#[expect(clippy::inline_always, reason = "it must become part of a vectorised loop")]
 #[inline(always)]
 pub(super) fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
     let mut lanes = [0.0; LANES];
@@ -183,7 +183,6 @@ pub(super) fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
 }
 
 /// The sum of `f` of every element, in sixteen partial sums.
-#[expect(clippy::inline_always, reason = "it must become part of a vectorised loop")]
 #[inline(always)]
 pub(super) fn sum_of(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];

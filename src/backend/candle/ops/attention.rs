@@ -76,12 +76,14 @@ pub(in crate::backend::candle) fn attention(site: &Site<'_>, scale: f32) -> Lowe
         let mut out = vec![0.0_f32; b * s * h * e];
         strided(&q, |q| {
             strided(&k, |k| {
-                strided(&v, |v| match &mask {
-                    Some(mask) => strided(mask, |mask| {
-                        heads(&mut out, &shape, threads, &q, &k, &v, Some(&mask));
-                    }),
-                    None => {
-                        heads(&mut out, &shape, threads, &q, &k, &v, None);
+                strided(&v, |v| {
+                    let mut all = |mask: Option<&Strided<'_>>| {
+                        heads(&mut out, &shape, threads, (&q, &k, &v), mask);
+                    };
+                    if let Some(mask) = &mask {
+                        strided(mask, |mask| all(Some(&mask)))
+                    } else {
+                        all(None);
                         Ok(())
                     }
                 })
@@ -120,9 +122,7 @@ fn heads(
     out: &mut [f32],
     shape: &Shape,
     threads: usize,
-    q: &Strided<'_>,
-    k: &Strided<'_>,
-    v: &Strided<'_>,
+    (q, k, v): (&Strided<'_>, &Strided<'_>, &Strided<'_>),
     mask: Option<&Strided<'_>>,
 ) {
     let Shape { h, s, t, d, e, .. } = *shape;

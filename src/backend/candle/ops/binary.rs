@@ -157,6 +157,7 @@ pub(in crate::backend::candle) fn binary(site: &Site<'_>, kind: Binary) -> Lower
 
 type Pair = (fn(f64, f64) -> f64, fn(i64, i64) -> i64);
 
+#[expect(clippy::float_cmp, reason = "that is what the operators ask")]
 fn generic(kind: Binary) -> Pair {
     macro_rules! compare {
         ($op:tt) => {

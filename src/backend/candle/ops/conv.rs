@@ -247,7 +247,7 @@ fn spread(
     if x.rank() < 3
         || w.rank() != x.rank()
         || x.dims()[1] != w.dims()[0]
-        || x.dims()[1] % group != 0
+        || !x.dims()[1].is_multiple_of(group)
     {
         bail!("weights {:?} do not fit {:?} in {group} groups", w.dims(), x.dims())
     }

@@ -88,10 +88,8 @@ pub(in crate::backend::candle) fn unsqueeze() -> Lowered {
         let rank = x.rank() + axes.len();
         let axes: Vec<usize> = axes.into_iter().map(|a| axis_of(a, rank)).collect::<Result<_>>()?;
         let mut own = x.dims().iter();
-        let shape = (0..rank).map(|a| match axes.contains(&a) {
-            true => 1,
-            false => own.next().copied().unwrap_or(1),
-        });
+        let shape =
+            (0..rank).map(|a| if axes.contains(&a) { 1 } else { own.next().copied().unwrap_or(1) });
         x.reshape(shape.collect::<Vec<usize>>())
     })
 }
@@ -153,12 +151,11 @@ pub(in crate::backend::candle) fn split(
         let x = inputs.at(0)?;
         let axis = axis_of(axis, x.rank())?;
         let whole = x.dims()[axis];
-        let sizes: Vec<usize> = match inputs.maybe_ints(1)? {
-            Some(sizes) => sizes.into_iter().map(size).collect::<Result<_>>()?,
-            None => {
-                let part = whole.div_ceil(outputs.max(1));
-                (0..outputs).map(|i| part.min(whole.saturating_sub(i * part))).collect()
-            }
+        let sizes: Vec<usize> = if let Some(sizes) = inputs.maybe_ints(1)? {
+            sizes.into_iter().map(size).collect::<Result<_>>()?
+        } else {
+            let part = whole.div_ceil(outputs.max(1));
+            (0..outputs).map(|i| part.min(whole.saturating_sub(i * part))).collect()
         };
         if sizes.iter().sum::<usize>() != whole {
             bail!("an axis of {whole} cannot be split in {sizes:?}")
@@ -333,7 +330,7 @@ pub(in crate::backend::candle) fn range(site: &Site<'_>) -> Lowered {
             let of = |i| Ok::<f64, candle_core::Error>(inputs.number(i)?.unwrap_or(0.0));
             let (start, limit, step) = (of(0)?, of(1)?, of(2)?);
             let steps = ((limit - start) / step).ceil().max(0.0);
-            if !(steps <= MOST_ELEMENTS as f64) {
+            if steps.is_nan() || steps > MOST_ELEMENTS as f64 {
                 bail!("from {start} to {limit} in steps of {step} has no end")
             }
             #[expect(
@@ -349,7 +346,7 @@ pub(in crate::backend::candle) fn range(site: &Site<'_>) -> Lowered {
             |i: usize| Ok::<i64, candle_core::Error>(inputs.ints(i)?.first().copied().unwrap_or(0));
         let (mut at, limit, step) = (of(0)?, of(1)?, of(2)?);
         let mut all = Vec::new();
-        if step == 0 || (limit.abs_diff(at) / step.unsigned_abs()) as usize > MOST_ELEMENTS {
+        if step == 0 || limit.abs_diff(at) / step.unsigned_abs() > MOST_ELEMENTS as u64 {
             bail!("from {at} to {limit} in steps of {step} has no end")
         }
         while step != 0 && if step > 0 { at < limit } else { at > limit } {

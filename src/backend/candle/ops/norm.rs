@@ -119,10 +119,10 @@ fn scaled(row: &mut [f32], mean: f32, by: f32, scale: Option<&[f32]>, shift: Opt
             }
         }
         (Some(scale), None) => {
-            row.iter_mut().zip(scale).for_each(|(v, s)| *v = (*v - mean) * by * s)
+            row.iter_mut().zip(scale).for_each(|(v, s)| *v = (*v - mean) * by * s);
         }
         (None, Some(shift)) => {
-            row.iter_mut().zip(shift).for_each(|(v, b)| *v = (*v - mean) * by + b)
+            row.iter_mut().zip(shift).for_each(|(v, b)| *v = (*v - mean) * by + b);
         }
         (None, None) => row.iter_mut().for_each(|v| *v = (*v - mean) * by),
     }

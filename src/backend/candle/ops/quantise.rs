@@ -49,6 +49,8 @@ fn spread(values: &Tensor, like: &Tensor, axis: i64, block: usize) -> Result<Ten
 pub(in crate::backend::candle) fn quantize(site: &Site<'_>, q: &QuantizeAttributes) -> Lowered {
     let (to, q) = (site.gives()?, *q);
     let (low, high) = range(to)?;
+    #[expect(clippy::cast_possible_truncation, reason = "16 bits at most")]
+    let narrow = (low as f32, high as f32);
     // The quotient is taken in the scale's own type, as ONNX Runtime does.
     let threads = site.threads;
     let is_f32 = site.dtype(0)? == DType::F32;
@@ -60,7 +62,7 @@ pub(in crate::backend::candle) fn quantize(site: &Site<'_>, q: &QuantizeAttribut
         {
             let scale = cells::singles(inputs.at(1)?)?[0];
             let zero = inputs.maybe(2).map(cells::singles).transpose()?.map_or(0.0, |z| z[0]);
-            return rounded(x, (scale, zero), (low as f32, high as f32), to, threads);
+            return rounded(x, (scale, zero), narrow, to, threads);
         }
         let scale = spread(inputs.at(1)?, x, q.axis, q.block_size)?;
         let quotient = x.to_dtype(Held::F32)?.broadcast_div(&scale.to_dtype(Held::F32)?)?;
@@ -157,7 +159,7 @@ pub(in crate::backend::candle) fn dynamic(site: &Site<'_>) -> Lowered {
         let values = cells::singles(x)?;
         let low = values.iter().copied().fold(0.0_f32, f32::min);
         let high = values.iter().copied().fold(0.0_f32, f32::max);
-        let scale = if high == low { 1.0 } else { (high - low) / 255.0 };
+        let scale = if high <= low { 1.0 } else { (high - low) / 255.0 };
         let zero = (-low / scale).clamp(0.0, 255.0).round_ties_even();
         let device = x.device();
         Ok(vec![

@@ -112,7 +112,8 @@ impl Sequence {
         Ok((cells::singles(&product(&flat, &of(1)?)?)?, of(2)?))
     }
 
-    fn times(&self, state: &[f32], weights: &Tensor) -> Result<Vec<f32>> {
+    /// States times their weights.
+    fn times(state: &[f32], weights: &Tensor) -> Result<Vec<f32>> {
         let columns = weights.dims()[0];
         let state =
             Tensor::from_slice(state, (state.len() / columns.max(1), columns), &Device::Cpu)?;
@@ -181,7 +182,7 @@ pub(in crate::backend::candle) fn lstm(site: &Site<'_>, r: &Recurrent) -> Lowere
             let peep = Sequence::of(inputs, 7, direction, 3 * h)?;
             let clip = |x: f32| r.clip.map_or(x, |c| x.max(-c.abs()).min(c.abs()));
             for nth in 0..sequence.steps {
-                let own = sequence.times(&hidden[direction], &weights)?;
+                let own = Sequence::times(&hidden[direction], &weights)?;
                 for entry in 0..sequence.batch {
                     let Some(time) = sequence.time(nth, entry, reversed(&r, direction)) else {
                         continue;
@@ -212,6 +213,7 @@ pub(in crate::backend::candle) fn lstm(site: &Site<'_>, r: &Recurrent) -> Lowere
 }
 
 /// `GRU`; gates in the order z, r, h.
+#[expect(clippy::needless_range_loop, reason = "a direction is also the index of its weights")]
 pub(in crate::backend::candle) fn gru(site: &Site<'_>, r: &Recurrent, linear: bool) -> Lowered {
     checked(site)?;
     let (r, functions) = (r.clone(), functions(r, &["Sigmoid", "Tanh"])?);
@@ -231,7 +233,7 @@ pub(in crate::backend::candle) fn gru(site: &Site<'_>, r: &Recurrent, linear: bo
             let last = weights.narrow(1, 2 * h, h)?.contiguous()?;
             let clip = |x: f32| r.clip.map_or(x, |c| x.max(-c.abs()).min(c.abs()));
             for nth in 0..sequence.steps {
-                let own = sequence.times(&hidden[direction], &weights)?;
+                let own = Sequence::times(&hidden[direction], &weights)?;
                 let gate = |row: &[f32], own: &[f32], n: usize, j: usize| {
                     let at = n * h + j;
                     f(clip(row[at] + own[at] + bias[at] + bias[3 * h + at]))
@@ -249,7 +251,7 @@ pub(in crate::backend::candle) fn gru(site: &Site<'_>, r: &Recurrent, linear: bo
                         kept[entry * h + j] *= gate(row(*time, entry), &own[entry * 3 * h..], 1, j);
                     }
                 }
-                let reset = if linear { Vec::new() } else { sequence.times(&kept, &last)? };
+                let reset = if linear { Vec::new() } else { Sequence::times(&kept, &last)? };
                 for (entry, time) in places.iter().enumerate() {
                     let Some(time) = time else { continue };
                     let (row, own) = (row(*time, entry), &own[entry * 3 * h..]);

@@ -23,9 +23,8 @@ fn axes(inputs: &Inputs<'_>, rank: usize, noop: bool) -> Result<Vec<usize>> {
 
 /// Sizes with the reduced ones 1, or without them.
 fn reduced(dims: &[usize], axes: &[usize], keepdims: bool) -> Vec<usize> {
-    let along = |(at, n): (usize, &usize)| match axes.contains(&at) {
-        true => keepdims.then_some(1),
-        false => Some(*n),
+    let along = |(at, n): (usize, &usize)| {
+        if axes.contains(&at) { keepdims.then_some(1) } else { Some(*n) }
     };
     dims.iter().enumerate().filter_map(along).collect()
 }
@@ -150,6 +149,7 @@ fn ints(kind: Reduction, values: impl ExactSizeIterator<Item = i64> + Clone) -> 
 }
 
 /// `ArgMax` and `ArgMin`: the place of the largest, or smallest, along an axis.
+#[expect(clippy::float_cmp, reason = "ties are of equal numbers")]
 pub(in crate::backend::candle) fn arg(
     axis: i64,
     keepdims: bool,

@@ -185,7 +185,9 @@ fn taps(a: &ResizeAttributes, axis: &Axis, place: usize) -> Vec<(usize, f64)> {
             if a.exclude_outside {
                 taps.retain(|(i, _)| (0.0..=last as f64).contains(i));
                 let total: f64 = taps.iter().map(|(_, w)| w).sum();
-                taps.iter_mut().for_each(|(_, w)| *w /= total);
+                for (_, w) in &mut taps {
+                    *w /= total;
+                }
             }
             taps.into_iter().map(|(i, w)| (held(i), w)).collect()
         }
