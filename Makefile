@@ -65,7 +65,7 @@ recipes: ## Compare our recipes with the reference tools (PYTHON must have them;
 # candle-onnx needs protoc to build (Debian: apt-get install protobuf-compiler).
 peers: ## Hold the candle backend against other ways to run an encoder in Rust (about 30 minutes)
 	$(CARGO) build $(PROFILE) --locked
-	$(CARGO) run --release --locked --manifest-path benches/peers/Cargo.toml
+	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
 
 # One file to copy to a target and run there: linked against glibc 2.28, with which Debian 10, RHEL 8
 # and everything newer come. Zig's C compiler knows the symbols of every glibc.

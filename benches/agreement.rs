@@ -22,7 +22,6 @@ use std::sync::atomic::AtomicBool;
 
 use infermark::artifact::{Library, find_library};
 use infermark::backend::PrepareOptions;
-use infermark::load::{Batching, Scenario};
 use infermark::measure::{self, Command, Event, PairPlan, PrepareSpec, Side, WorkerCommand};
 use infermark::settings::Settings;
 use infermark::units::Nanos;
@@ -97,25 +96,18 @@ fn differences(
     library: &Library,
     (pairs, rounds): (u32, u32),
 ) -> Result<Vec<f64>> {
-    let spec = PrepareSpec {
-        variant: resolved.variants[0].clone(),
-        backend: "ort:cpu".parse()?,
-        options: PrepareOptions {
+    let spec = PrepareSpec::alone(
+        resolved.variants[0].clone(),
+        "ort:cpu".parse()?,
+        PrepareOptions {
             threads: 1,
             optimization: Optimization::All,
             spinning: true,
             library: Some((library.path.clone(), library.sha256.clone())),
             weights: resolved.outline.weights,
         },
-        sessions: 1,
-        batching: Batching::Fixed(1),
-        scenario: Scenario::Single,
-        queue: None,
-        drain: Nanos(0),
-        buckets: Vec::new(),
-        data: resolved.data.path.clone(),
-        seed: 1,
-    };
+        resolved.data.path.clone(),
+    );
     let side = |name: &str, program: &WorkerCommand| Side {
         name: name.to_owned(),
         program: program.clone(),

@@ -21,8 +21,8 @@ use infermark::backend::PrepareOptions;
 use infermark::error::Result;
 use infermark::hardware::{self, process_use};
 use infermark::load::{
-    self, Arrivals, Batching, Dispatch, Engine, Open, Outcome, SampleOrder, Scenario, Served,
-    Setup, Source, Stop, Target,
+    self, Arrivals, Batching, Dispatch, Engine, Open, Outcome, SampleOrder, Served, Setup, Source,
+    Stop, Target,
 };
 use infermark::measure::{self, PairPlan, PrepareSpec, Side, WorkerCommand};
 use infermark::settings::Settings;
@@ -173,25 +173,18 @@ fn against_itself(runs: u32) -> Result<()> {
                 args: vec!["worker".into()],
                 cpus: None,
             },
-            spec: PrepareSpec {
-                variant: resolved.variants[0].clone(),
-                backend: "ort:cpu".parse()?,
-                options: PrepareOptions {
+            spec: PrepareSpec::alone(
+                resolved.variants[0].clone(),
+                "ort:cpu".parse()?,
+                PrepareOptions {
                     threads: 1,
                     optimization: Optimization::All,
                     spinning: true,
                     library: Some((library.path.clone(), library.sha256.clone())),
                     weights: resolved.outline.weights,
                 },
-                sessions: 1,
-                batching: Batching::Fixed(1),
-                scenario: Scenario::Single,
-                queue: None,
-                drain: Nanos(0),
-                buckets: Vec::new(),
-                data: resolved.data.path.clone(),
-                seed: 1,
-            },
+                resolved.data.path.clone(),
+            ),
         })
     };
     let plan = |seed| PairPlan {

@@ -22,7 +22,6 @@ use infermark::artifact::{Library, find_library};
 use infermark::backend::PrepareOptions;
 use infermark::compress::OnBreak;
 use infermark::error::{Error, Result};
-use infermark::load::{Batching, Scenario};
 use infermark::measure::{
     self, Command, Event, Maker, PairPlan, PrepareSpec, Side, Worker, WorkerCommand,
     outputs_of_variant,
@@ -308,33 +307,24 @@ fn spec(
     seed: u64,
 ) -> Result<PrepareSpec> {
     let facts = artifact_facts(path)?;
-    Ok(PrepareSpec {
-        variant: Variant {
-            name: "compared".to_owned(),
-            recipe: Recipe::External,
-            path: path.to_owned(),
-            sha256: facts.sha256,
-            size: facts.size,
-            weights: facts.outline.weights,
-            lineage: Lineage::default(),
-        },
-        backend: "ort:cpu".parse()?,
-        options: PrepareOptions {
-            threads,
-            optimization: Optimization::All,
-            spinning: true,
-            library: Some((setting.library.path.clone(), setting.library.sha256.clone())),
-            weights: facts.outline.weights,
-        },
-        sessions: 1,
-        batching: Batching::Fixed(1),
-        scenario: Scenario::Single,
-        queue: None,
-        drain: Nanos(0),
-        buckets: Vec::new(),
-        data: resolved.data.path.clone(),
-        seed,
-    })
+    let variant = Variant {
+        name: "compared".to_owned(),
+        recipe: Recipe::External,
+        path: path.to_owned(),
+        sha256: facts.sha256,
+        size: facts.size,
+        weights: facts.outline.weights,
+        lineage: Lineage::default(),
+    };
+    let options = PrepareOptions {
+        threads,
+        optimization: Optimization::All,
+        spinning: true,
+        library: Some((setting.library.path.clone(), setting.library.sha256.clone())),
+        weights: facts.outline.weights,
+    };
+    let data = resolved.data.path.clone();
+    Ok(PrepareSpec { seed, ..PrepareSpec::alone(variant, "ort:cpu".parse()?, options, data) })
 }
 
 /// What a file answers to every sample of a set.

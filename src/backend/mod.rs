@@ -2,6 +2,8 @@
 
 #[cfg(feature = "candle")]
 mod candle;
+#[cfg(any(feature = "candle", feature = "ort"))]
+mod finished;
 mod mock;
 #[cfg(feature = "ort")]
 mod ort;
@@ -47,6 +49,15 @@ pub fn open(id: &BackendId, virtual_clock: Arc<VirtualClock>) -> Result<Box<dyn 
 pub fn environment(threads: usize) -> [(&'static str, String); 2] {
     [("RAYON_NUM_THREADS", threads.to_string()), ("CANDLE_NUM_THREADS", "1".to_owned())]
 }
+
+/// Variables that must not be in that environment: they make candle compute with other kernels than those
+/// that records name.
+pub const UNWANTED: [&str; 4] = [
+    "CANDLE_DEQUANTIZE_ALL",
+    "CANDLE_DEQUANTIZE_ALL_F16",
+    "MISTRALRS_FORCE_AVX2",
+    "MISTRALRS_FORCE_AVXVNNI",
+];
 
 /// Checks what can be checked of a backend's name without opening it.
 pub fn check_name(id: &BackendId) -> Result<()> {

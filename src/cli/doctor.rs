@@ -8,7 +8,7 @@ use super::hardware::gpus;
 use super::output::{self, Format};
 use super::runtime::Runtime;
 use crate::artifact::{PINNED_VERSION, find_library};
-use crate::backend::{self, Availability, PrepareOptions};
+use crate::backend::{self, Availability, DeviceInfo, PrepareOptions};
 use crate::error::Result;
 use crate::hardware::{self, Gpus, Host, Root};
 use crate::settings::Settings;
@@ -172,29 +172,39 @@ fn tools() -> Vec<Check> {
     ]
 }
 
-/// The candle backend, which needs nothing that is not in the binary.
-fn candle(host: &Host) -> Check {
+/// Whether a backend can be used, `library` being the runtime's where it has one; `detail` says what was
+/// found.
+fn engine(
+    name: &str,
+    absent: State,
+    host: &Host,
+    library: Option<(std::path::PathBuf, String)>,
+    detail: impl Fn(&DeviceInfo) -> String,
+) -> Check {
     let options = PrepareOptions {
         threads: host.effective_cpus.count,
         optimization: Optimization::default(),
         spinning: true,
-        library: None,
+        library,
         weights: Bytes(0),
     };
-    let available = "candle:cpu"
+    let available = name
         .parse::<BackendId>()
         .and_then(|id| backend::open(&id, Arc::new(VirtualClock::default())))
         .map(|engine| engine.availability(&options));
     match available {
-        Ok(Availability::Ready(device)) => {
-            let detail =
-                format!("{} {}, {}", device.runtime.name, device.runtime.version, device.name);
-            Check::new("candle:cpu", State::Ok, detail, None)
-        }
+        Ok(Availability::Ready(device)) => Check::new(name, State::Ok, detail(&device), None),
         Ok(Availability::Missing(error)) | Err(error) => {
-            Check::new("candle:cpu", State::Absent, error.to_string(), None)
+            Check::new(name, absent, error.message(), error.remedy_text())
         }
     }
+}
+
+/// The candle backend, which needs nothing that is not in the binary.
+fn candle(host: &Host) -> Check {
+    engine("candle:cpu", State::Absent, host, None, |device| {
+        format!("{} {}, {}", device.runtime.name, device.runtime.version, device.name)
+    })
 }
 
 fn onnxruntime(settings: &Settings, host: &Host) -> Vec<Check> {
@@ -224,32 +234,14 @@ fn onnxruntime(settings: &Settings, host: &Host) -> Vec<Check> {
             None,
         ));
     }
-    let options = PrepareOptions {
-        threads: host.effective_cpus.count,
-        optimization: Optimization::default(),
-        spinning: true,
-        library: Some((library.path.clone(), library.sha256)),
-        weights: Bytes(0),
-    };
-    for (name, essential) in [("ort:cpu", true), ("ort:cuda", false), ("ort:openvino", false)] {
-        let available = name
-            .parse::<BackendId>()
-            .and_then(|id| backend::open(&id, Arc::new(VirtualClock::default())))
-            .map(|engine| engine.availability(&options));
-        checks.push(match available {
-            Ok(Availability::Ready(device)) => {
-                let (runtime, at) = (device.runtime, library.path.display());
-                let detail = format!(
-                    "{} {} (found by {}) {at}",
-                    runtime.name, runtime.version, library.found_by
-                );
-                Check::new(name, State::Ok, detail, None)
-            }
-            Ok(Availability::Missing(error)) | Err(error) => {
-                let state = if essential { State::Missing } else { State::Absent };
-                Check::new(name, state, error.message(), error.remedy_text())
-            }
-        });
+    for (name, absent) in
+        [("ort:cpu", State::Missing), ("ort:cuda", State::Absent), ("ort:openvino", State::Absent)]
+    {
+        let file = Some((library.path.clone(), library.sha256.clone()));
+        checks.push(engine(name, absent, host, file, |device| {
+            let (runtime, at) = (&device.runtime, library.path.display());
+            format!("{} {} (found by {}) {at}", runtime.name, runtime.version, library.found_by)
+        }));
     }
     checks
 }

@@ -67,7 +67,11 @@ impl Worker {
         interrupted: Arc<AtomicBool>,
     ) -> Result<Self> {
         let quota = command.cpus.map(Quota::new).transpose()?;
-        let mut child = std::process::Command::new(&command.program)
+        let mut process = std::process::Command::new(&command.program);
+        for unwanted in backend::UNWANTED {
+            process.env_remove(unwanted);
+        }
+        let mut child = process
             .args(&command.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -76,11 +80,6 @@ impl Worker {
             // process, unless told not to; `with_telemetry(false)` does not reach it.
             .env("ORT_DISABLE_TELEMETRY", "1")
             .envs(backend::environment(threads))
-            // They would make candle compute with other kernels than those that records name.
-            .env_remove("CANDLE_DEQUANTIZE_ALL")
-            .env_remove("CANDLE_DEQUANTIZE_ALL_F16")
-            .env_remove("MISTRALRS_FORCE_AVX2")
-            .env_remove("MISTRALRS_FORCE_AVXVNNI")
             // Ctrl-C goes to the steering process, which decides what is kept.
             .process_group(0)
             .spawn()

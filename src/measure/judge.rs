@@ -10,7 +10,6 @@ use super::protocol::{Command, Event, PrepareSpec};
 use crate::artifact::Library;
 use crate::backend::PrepareOptions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::{Batching, Scenario};
 use crate::quality::{self, Outputs, QualityFigure, TestSet};
 use crate::units::Nanos;
 use crate::workload::{Resolved, ScorerSpec};
@@ -68,24 +67,17 @@ pub fn outputs_of_model(
         return Err(Error::internal("outputs", "the workload names no backend"));
     };
     let variant = &resolved.variants[0];
+    let options = PrepareOptions {
+        threads,
+        optimization: workload.backends.optimization,
+        spinning: workload.backends.spinning,
+        library: library.map(|l| (l.path.clone(), l.sha256.clone())),
+        weights: variant.weights,
+    };
+    let data = resolved.data.path.clone();
     let spec = PrepareSpec {
-        variant: variant.clone(),
-        backend: backend.clone(),
-        options: PrepareOptions {
-            threads,
-            optimization: workload.backends.optimization,
-            spinning: workload.backends.spinning,
-            library: library.map(|l| (l.path.clone(), l.sha256.clone())),
-            weights: variant.weights,
-        },
-        sessions: 1,
-        batching: Batching::Fixed(1),
-        scenario: Scenario::Single,
-        queue: None,
-        drain: Nanos(0),
-        buckets: Vec::new(),
-        data: resolved.data.path.clone(),
         seed: workload.load.seed,
+        ..PrepareSpec::alone(variant.clone(), backend.clone(), options, data)
     };
     let patience = Nanos::from(std::time::Duration::from_secs_f64(workload.load.timeout_s));
     let interrupted = Arc::clone(interrupted);

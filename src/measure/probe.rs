@@ -15,9 +15,7 @@ use crate::backend::PrepareOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Dim, Graph, Op, Weight, infer};
 use crate::hardware::{Kernel, array_bytes, bandwidth, noise, sleep_lateness, timer};
-use crate::load::{
-    self, Batching, Engine, Observation, SampleOrder, Scenario, Setup, Source, Stop, Target,
-};
+use crate::load::{self, Batching, Engine, Observation, SampleOrder, Setup, Source, Stop, Target};
 use crate::stats;
 use crate::units::{Bytes, Nanos, RealClock};
 use crate::variant::{
@@ -158,39 +156,29 @@ impl Probe<'_> {
     }
 
     fn side(&self, model: &Path, data: &Path, threads: usize, batch: usize) -> Result<Side> {
-        Ok(Side {
+        let variant = Variant {
             name: "probe".to_owned(),
-            program: self.program.clone(),
-            spec: PrepareSpec {
-                variant: Variant {
-                    name: "probe".to_owned(),
-                    recipe: Recipe::AsGiven,
-                    path: model.to_owned(),
-                    sha256: String::new(),
-                    size: Bytes(0),
-                    weights: Bytes(0),
-                    lineage: Lineage::default(),
-                },
-                backend: BackendId { engine: Program::Ort, device: "cpu".to_owned() },
-                options: PrepareOptions {
-                    threads,
-                    optimization: Optimization::All,
-                    spinning: true,
-                    library: Some((self.library.path.clone(), self.library.sha256.clone())),
-                    weights: Bytes(0),
-                },
-                sessions: 1,
-                batching: Batching::Fixed(
-                    u32::try_from(batch).map_err(|e| Error::internal("probe", e))?,
-                ),
-                scenario: Scenario::Single,
-                queue: None,
-                drain: Nanos(0),
-                buckets: Vec::new(),
-                data: data.to_owned(),
-                seed: 1,
-            },
-        })
+            recipe: Recipe::AsGiven,
+            path: model.to_owned(),
+            sha256: String::new(),
+            size: Bytes(0),
+            weights: Bytes(0),
+            lineage: Lineage::default(),
+        };
+        let options = PrepareOptions {
+            threads,
+            optimization: Optimization::All,
+            spinning: true,
+            library: Some((self.library.path.clone(), self.library.sha256.clone())),
+            weights: Bytes(0),
+        };
+        let backend = BackendId { engine: Program::Ort, device: "cpu".to_owned() };
+        let batch = u32::try_from(batch).map_err(|e| Error::internal("probe", e))?;
+        let spec = PrepareSpec {
+            batching: Batching::Fixed(batch),
+            ..PrepareSpec::alone(variant, backend, options, data.to_owned())
+        };
+        Ok(Side { name: "probe".to_owned(), program: self.program.clone(), spec })
     }
 }
 

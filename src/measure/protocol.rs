@@ -98,6 +98,31 @@ pub struct PrepareSpec {
     pub seed: u64,
 }
 
+impl PrepareSpec {
+    /// One session that is given batches of one, each when the last is done: what comparisons and whatever
+    /// is not timed start from.
+    pub fn alone(
+        variant: Variant,
+        backend: BackendId,
+        options: PrepareOptions,
+        data: PathBuf,
+    ) -> Self {
+        Self {
+            variant,
+            backend,
+            options,
+            sessions: 1,
+            batching: Batching::Fixed(1),
+            scenario: Scenario::Single,
+            queue: None,
+            drain: Nanos(0),
+            buckets: Vec::new(),
+            data,
+            seed: 1,
+        }
+    }
+}
+
 /// A model to be run on samples, one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {

@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 
 use infermark::artifact::find_library;
 use infermark::backend::PrepareOptions;
-use infermark::load::{Batching, Scenario};
+use infermark::load::Batching;
 use infermark::measure::{self, PairPlan, PrepareSpec, Side, WorkerCommand};
 use infermark::settings::Settings;
 use infermark::units::Nanos;
@@ -85,24 +85,17 @@ fn compare(args: &[String]) -> Result<()> {
             for batch in numbers(args, "--batch", &[1, 8]) {
                 let spec = |backend: &str| -> Result<PrepareSpec> {
                     let library = (library.path.clone(), library.sha256.clone());
+                    let options = PrepareOptions {
+                        threads: threads as usize,
+                        optimization: Optimization::All,
+                        spinning: true,
+                        library: (backend == "ort:cpu").then_some(library),
+                        weights: resolved.outline.weights,
+                    };
+                    let (model, data) = (resolved.variants[0].clone(), resolved.data.path.clone());
                     Ok(PrepareSpec {
-                        variant: resolved.variants[0].clone(),
-                        backend: backend.parse()?,
-                        options: PrepareOptions {
-                            threads: threads as usize,
-                            optimization: Optimization::All,
-                            spinning: true,
-                            library: (backend == "ort:cpu").then_some(library),
-                            weights: resolved.outline.weights,
-                        },
-                        sessions: 1,
                         batching: Batching::Fixed(batch),
-                        scenario: Scenario::Single,
-                        queue: None,
-                        drain: Nanos(0),
-                        buckets: Vec::new(),
-                        data: resolved.data.path.clone(),
-                        seed: 1,
+                        ..PrepareSpec::alone(model, backend.parse()?, options, data)
                     })
                 };
                 let (backend, program) = match name.strip_prefix("infermark ") {

@@ -1,6 +1,6 @@
 //! From a graph to a plan: each node to its step, what depends on constants only computed at once.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use candle_core::{Device, Tensor};
 
@@ -9,6 +9,7 @@ use super::lower::{self, lower};
 use super::ops::product::{
     Epilogue, activated, computed_in, constant_factor, product as multiplied,
 };
+use super::ops::quantise::conv_integer_kernel;
 use super::packed::Packed;
 use super::plan::{Input, Place, Plan, Step, one_line};
 use super::quantised::{self, Product};
@@ -49,7 +50,7 @@ struct Builder<'a> {
     constants: Vec<Tensor>,
     slots: usize,
     steps: Vec<Step>,
-    numerics: BTreeMap<(String, String, bool, String), usize>,
+    numerics: Vec<NumericFact>,
     gaps: Gaps,
     first_gap: String,
     /// Values that whole numbers were made floats again into.
@@ -66,7 +67,7 @@ impl<'a> Builder<'a> {
             constants: Vec::new(),
             slots: 0,
             steps: Vec::new(),
-            numerics: BTreeMap::new(),
+            numerics: Vec::new(),
             gaps: Vec::new(),
             first_gap: String::new(),
             dequantised: graph
@@ -123,17 +124,9 @@ impl<'a> Builder<'a> {
         if !self.gaps.is_empty() {
             return Err((self.first_gap, self.gaps));
         }
-        let numerics =
-            self.numerics.iter().map(|((kernel, activations, emulated, reason), n)| NumericFact {
-                kernel: kernel.clone(),
-                products: *n,
-                activation_quant: (!activations.is_empty()).then(|| activations.clone()),
-                emulated: *emulated,
-                reason: (!reason.is_empty()).then(|| reason.clone()),
-            });
         let mut plan = Plan {
             subject: graph.subject.clone(),
-            numerics: numerics.collect(),
+            numerics: self.numerics,
             steps: self.steps,
             constants: self.constants.into_iter().map(Some).collect(),
             inputs,
@@ -143,6 +136,23 @@ impl<'a> Builder<'a> {
         };
         plan.free();
         Ok(plan)
+    }
+
+    /// Counts a product with those that are computed alike.
+    fn count(
+        &mut self,
+        kernel: &str,
+        activation_quant: Option<String>,
+        emulated: bool,
+        reason: Option<String>,
+    ) {
+        let kernel = kernel.to_owned();
+        let fact = NumericFact { kernel, products: 0, activation_quant, emulated, reason };
+        let alike = |known: &NumericFact| NumericFact { products: 0, ..known.clone() } == fact;
+        match self.numerics.iter_mut().find(|known| alike(known)) {
+            Some(known) => known.products += 1,
+            None => self.numerics.push(NumericFact { products: 1, ..fact }),
+        }
     }
 
     /// Notes that a value cannot be held.
@@ -204,21 +214,20 @@ impl<'a> Builder<'a> {
         };
         let (kernel, activations) = (packed.kernel(), packed.activations());
         let activations = format!("{activations}; the model asks for {asks}");
-        let reason = packed.hindrance().unwrap_or_default();
-        *self.numerics.entry((kernel.to_owned(), activations, false, reason)).or_default() += 1;
+        self.count(kernel, Some(activations), false, packed.hindrance());
         let (activation, bounds, threads) = (product.activation, product.bounds, self.threads);
         let run: Kernel = Box::new(move |inputs: &Inputs<'_>| {
             let x = cut(inputs.at(0)?, bounds, threads)?;
             Ok(vec![packed.multiply(&x, inputs.maybe(1), activation)?])
         });
-        let with = (kernel.to_owned(), lower::Place::Device);
+        let with = (kernel.to_owned(), lower::Runs::Device);
         self.push(node, run, &[Some(product.x), product.bias], with);
     }
 
     /// The same with weights that were made numbers again, once.
     fn plain(&mut self, node: &'a Node, product: &Product, weights: Tensor, reason: String) {
         let kernel = "gemm f32".to_owned();
-        *self.numerics.entry((kernel.clone(), String::new(), true, reason)).or_default() += 1;
+        self.count(&kernel, None, true, Some(reason));
         let (activation, bounds, threads) = (product.activation, product.bounds, self.threads);
         let run: Kernel = Box::new(move |inputs: &Inputs<'_>| {
             let x = cut(inputs.at(0)?, bounds, threads)?;
@@ -227,14 +236,14 @@ impl<'a> Builder<'a> {
             let epilogue = Epilogue { bias, scale: None, activation, width, threads };
             Ok(vec![epilogue.apply(out)?])
         });
-        self.push(node, run, &[Some(product.x), product.bias], (kernel, lower::Place::Device));
+        self.push(node, run, &[Some(product.x), product.bias], (kernel, lower::Runs::Device));
     }
 
     fn node(&mut self, node: &'a Node, refused: Option<&String>) {
         if let Some(kernel) = constant_factor(&self.site(node)) {
             let with = self.computed(node, refused);
             let first = [node.input(0)];
-            return self.push(node, kernel, &first, (with, lower::Place::Device));
+            return self.push(node, kernel, &first, (with, lower::Runs::Device));
         }
         let (kernel, runs) = match lower(&self.site(node)) {
             Ok(lowered) => lowered,
@@ -251,7 +260,7 @@ impl<'a> Builder<'a> {
     }
 
     /// What a product is computed with, counted; empty for what is none.
-    fn computed(&mut self, node: &Node, refused: Option<&String>) -> String {
+    fn computed(&mut self, node: &'a Node, refused: Option<&String>) -> String {
         let dtype = node.input(0).and_then(|id| self.graph.value(id).dtype);
         let (kernel, reason) = match &node.op {
             Op::MatMul
@@ -272,9 +281,11 @@ impl<'a> Builder<'a> {
             Op::MatMulInteger | Op::QLinearMatMul => {
                 ("gemm f64", "not the form that is recognised".to_owned())
             }
-            Op::ConvInteger(_) | Op::QLinearConv(_) => {
-                ("gemm f64", "candle has no quantised convolutions".to_owned())
-            }
+            Op::ConvInteger(_) => (
+                conv_integer_kernel(&self.site(node)),
+                "candle has no quantised convolutions".to_owned(),
+            ),
+            Op::QLinearConv(_) => ("gemm f64", "candle has no quantised convolutions".to_owned()),
             _ => return String::new(),
         };
         let mut factors = [node.input(0), node.input(1)].into_iter().flatten();
@@ -284,11 +295,11 @@ impl<'a> Builder<'a> {
             None if is_dequantised && matches!(node.op, Op::Conv { .. }) => {
                 "candle has no quantised convolutions".to_owned()
             }
-            None if is_dequantised => "both factors were made floats again before".to_owned(),
+            None if is_dequantised => "a factor was made floats again before".to_owned(),
             None => reason,
         };
-        let key = (kernel.to_owned(), String::new(), !reason.is_empty(), reason);
-        *self.numerics.entry(key).or_default() += 1;
+        let reason = (!reason.is_empty()).then_some(reason);
+        self.count(kernel, None, reason.is_some(), reason);
         kernel.to_owned()
     }
 
@@ -298,7 +309,7 @@ impl<'a> Builder<'a> {
         node: &'a Node,
         kernel: Kernel,
         reads: &[Option<ValueId>],
-        (with, runs): (String, lower::Place),
+        (with, runs): (String, lower::Runs),
     ) {
         let mut inputs = Vec::with_capacity(reads.len());
         for id in reads {

@@ -8,19 +8,19 @@ use super::step::{Kernel, Lowered, Site, one};
 use crate::graph::Op;
 
 /// The kernel of a node with what runs it, or why there is none.
-pub(super) fn lower(site: &Site<'_>) -> Result<(Kernel, Place), String> {
+pub(super) fn lower(site: &Site<'_>) -> Result<(Kernel, Runs), String> {
     if site.device.is_cpu() {
-        return Ok((on_host(site)?, Place::Device));
+        return Ok((on_host(site)?, Runs::Device));
     }
     match portable::lowered(site) {
-        Some(kernel) => Ok((kernel, Place::Device)),
-        None => Ok((on_host(site)?, Place::Host)),
+        Some(kernel) => Ok((kernel, Runs::Device)),
+        None => Ok((on_host(site)?, Runs::Host)),
     }
 }
 
 /// What runs a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Runs {
     /// The device that was asked for.
     Device,
     /// The host, with copies to and from the device.

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use candle_core::Device;
 
 use self::plan::Plan;
+use super::finished::Finished;
 use super::{
     Availability, Backend, Coverage, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts,
     RuntimeInfo, Session, Ticket, Trace,
@@ -181,8 +182,8 @@ impl Prepared for CandlePrepared {
         let mut rows: BTreeMap<(&str, &str, &str), (usize, u64)> = BTreeMap::new();
         for step in &times {
             let runs = match step.runs {
-                lower::Place::Device => self.facts.device.as_str(),
-                lower::Place::Host => "cpu",
+                lower::Runs::Device => self.facts.device.as_str(),
+                lower::Runs::Host => "cpu",
             };
             let row = rows.entry((step.op, step.with, runs)).or_default();
             *row = (row.0 + 1, row.1 + step.took.0);
@@ -204,8 +205,7 @@ impl Prepared for CandlePrepared {
 struct CandleSession {
     plan: Arc<Plan>,
     pool: Option<rayon::ThreadPool>,
-    next: u64,
-    finished: Vec<(Ticket, Tensors)>,
+    finished: Finished,
 }
 
 impl CandleSession {
@@ -216,7 +216,7 @@ impl CandleSession {
             Error::environment("candle", format!("cannot start {threads} threads: {e}"))
                 .remedy("ask for fewer threads, or raise the limit of processes")
         })?;
-        Ok(Self { plan: Arc::clone(plan), pool, next: 0, finished: Vec::new() })
+        Ok(Self { plan: Arc::clone(plan), pool, finished: Finished::default() })
     }
 
     fn on_own_threads<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
@@ -230,19 +230,12 @@ impl CandleSession {
 impl Session for CandleSession {
     fn submit(&mut self, inputs: &Tensors) -> Result<Ticket> {
         let outputs = self.run(inputs, &mut Trace::default())?;
-        let ticket = Ticket(self.next);
-        self.next += 1;
-        self.finished.push((ticket, outputs));
-        Ok(ticket)
+        Ok(self.finished.keep(outputs))
     }
 
     fn wait(&mut self, ticket: Ticket, trace: &mut Trace) -> Result<Tensors> {
         *trace = Trace::default();
-        let at =
-            self.finished.iter().position(|(t, _)| *t == ticket).ok_or_else(|| {
-                Error::internal("candle", "waited for a batch that is not in flight")
-            })?;
-        Ok(self.finished.swap_remove(at).1)
+        self.finished.take(ticket, "candle")
     }
 
     fn run(&mut self, inputs: &Tensors, trace: &mut Trace) -> Result<Tensors> {

@@ -39,6 +39,27 @@ pub(super) struct Integers {
     pub(super) block: usize,
 }
 
+/// Kernels of candle's that multiply quantised weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    /// `Q8_0`, sixteen columns at a time by VNNI.
+    Tiles,
+    /// `Q8_0`, a dot product at a time.
+    Dots8,
+    /// `Q4_0`, a dot product at a time.
+    Dots4,
+}
+
+impl Kernel {
+    /// How it holds weights.
+    fn form(self) -> GgmlDType {
+        match self {
+            Self::Tiles | Self::Dots8 => GgmlDType::Q8_0,
+            Self::Dots4 => GgmlDType::Q4_0,
+        }
+    }
+}
+
 /// The same weights as candle multiplies them.
 pub(super) struct Packed {
     /// A share of the columns for each thread.
@@ -48,7 +69,7 @@ pub(super) struct Packed {
     padded_k: usize,
     /// A factor for every column.
     factors: Vec<f32>,
-    form: GgmlDType,
+    kernel: Kernel,
     threads: usize,
 }
 
@@ -78,11 +99,19 @@ impl Packed {
             return Err(format!("candle has no blocks of {block} weights"));
         }
         let tiled = k.next_multiple_of(TILE_K);
-        let vnni = has_vnni() && tiled <= k * MOST_PADDING;
-        let padded_k = if vnni { tiled } else { k.next_multiple_of(BLOCK) };
         let narrow = weights.values.iter().all(|v| (-8..8).contains(v));
-        let form = if narrow && !vnni { GgmlDType::Q4_0 } else { GgmlDType::Q8_0 };
-        let tile = if vnni { TILE_N } else { 4 };
+        let kernel = if has_vnni() && tiled <= k * MOST_PADDING {
+            Kernel::Tiles
+        } else if narrow {
+            Kernel::Dots4
+        } else {
+            Kernel::Dots8
+        };
+        let (padded_k, tile) = match kernel {
+            Kernel::Tiles => (tiled, TILE_N),
+            Kernel::Dots8 | Kernel::Dots4 => (k.next_multiple_of(BLOCK), 4),
+        };
+        let form = kernel.form();
         let columns = n.next_multiple_of(tile);
         let share = columns.div_ceil(tile).div_ceil(threads.max(1)) * tile;
         let mut factors = Vec::with_capacity(n);
@@ -106,24 +135,23 @@ impl Packed {
             };
             slabs.push(of(bytes).map_err(|e| e.to_string())?);
         }
-        Ok(Self { slabs, n, k, padded_k, factors, form, threads })
+        Ok(Self { slabs, n, k, padded_k, factors, kernel, threads })
     }
 
     /// The kernel that a product of these weights reaches.
     pub(super) fn kernel(&self) -> &'static str {
-        match (self.form, self.padded_k.is_multiple_of(TILE_K) && has_vnni()) {
-            (GgmlDType::Q8_0, true) => "q8_0 tiles (VNNI)",
-            (GgmlDType::Q8_0, false) => "q8_0 dot products",
-            _ => "q4_0 dot products",
+        match self.kernel {
+            Kernel::Tiles => "q8_0 tiles (VNNI)",
+            Kernel::Dots8 => "q8_0 dot products",
+            Kernel::Dots4 => "q4_0 dot products",
         }
     }
 
     /// What keeps these weights from the fastest kernel, or makes it slower.
     pub(super) fn hindrance(&self) -> Option<String> {
         let (k, padded) = (self.k, self.padded_k);
-        match self.kernel() {
-            "q8_0 tiles (VNNI)" if padded > k => Some(format!("rows of {k} filled up to {padded}")),
-            "q8_0 tiles (VNNI)" => None,
+        match self.kernel {
+            Kernel::Tiles => (padded > k).then(|| format!("rows of {k} filled up to {padded}")),
             _ if has_vnni() => Some(format!("rows of {k} are too short for VNNI kernels")),
             _ => Some("this CPU has no VNNI".to_owned()),
         }
@@ -131,10 +159,9 @@ impl Packed {
 
     /// How candle quantises what these weights are multiplied with.
     pub(super) fn activations(&self) -> &'static str {
-        if self.kernel() == "q8_0 tiles (VNNI)" {
-            "int8, symmetric, a scale for 256 values"
-        } else {
-            "int8, symmetric, a scale for 32 values"
+        match self.kernel {
+            Kernel::Tiles => "int8, symmetric, a scale for 256 values",
+            Kernel::Dots8 | Kernel::Dots4 => "int8, symmetric, a scale for 32 values",
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Step {
     pub(super) frees: Vec<usize>,
     /// What multiplies, where that is the question.
     pub(super) with: String,
-    pub(super) runs: lower::Place,
+    pub(super) runs: lower::Runs,
 }
 
 /// What a session must be given.
@@ -62,7 +62,7 @@ pub(super) struct Plan {
 pub(super) struct Timed<'a> {
     pub(super) op: &'a str,
     pub(super) with: &'a str,
-    pub(super) runs: lower::Place,
+    pub(super) runs: lower::Runs,
     pub(super) took: Nanos,
 }
 
@@ -120,7 +120,7 @@ impl Plan {
             slots[input.slot] = Some(tensor.map_err(|e| self.refuse(one_line(&e)))?);
         }
         for step in &self.steps {
-            let before = clock.now();
+            let before = times.is_some().then(|| clock.now());
             let given: Vec<Option<&Tensor>> = step
                 .inputs
                 .iter()
@@ -141,7 +141,7 @@ impl Plan {
             for slot in &step.frees {
                 slots[*slot] = None;
             }
-            if let Some(times) = &mut times {
+            if let (Some(times), Some(before)) = (&mut times, before) {
                 let (op, with, runs) = (&step.op, &step.with, step.runs);
                 times.push(Timed { op, with, runs, took: clock.now() - before });
             }

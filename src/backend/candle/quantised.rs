@@ -193,11 +193,8 @@ fn dequantised(edges: &Edges<'_>, node: &Node) -> Option<Result<Product, String>
         is_pair.then_some(quantise)
     });
     let bounds = quantised.and_then(|quantise| bounds(edges.graph, quantise));
-    let (x, asks) = match (quantised, bounds) {
-        (Some(quantise), Some(_)) => (quantise.input(0)?, "static"),
-        (Some(_), None) => (node.input(0)?, "static"),
-        (None, _) => (node.input(0)?, "nothing"),
-    };
+    let x = quantised.filter(|_| bounds.is_some()).unwrap_or(node).input(0)?;
+    let asks = if quantised.is_some() { "static" } else { "nothing" };
     let weights = integers(weight, scale, zero, turned, block_size);
     Some(weights.map(|weights| Product { x, weights, bias, activation, bounds, asks }))
 }

@@ -140,7 +140,7 @@ pub(super) fn activate(values: &mut [f32], activation: Activation) {
 pub(super) fn softmax(row: &mut [f32], log: bool) {
     let largest = largest(row);
     if log {
-        let total: f32 = sum(row.iter().map(|v| exp(*v - largest)));
+        let total = sum_of(row, |v| exp(v - largest));
         let shift = total.ln();
         for v in row.iter_mut() {
             *v = (*v - largest) - shift;
@@ -150,7 +150,7 @@ pub(super) fn softmax(row: &mut [f32], log: bool) {
     for v in row.iter_mut() {
         *v = exp(*v - largest);
     }
-    let scale = 1.0 / sum(row.iter().copied());
+    let scale = 1.0 / sum_of(row, |v| v);
     for v in row.iter_mut() {
         *v *= scale;
     }
@@ -170,16 +170,6 @@ fn largest(row: &[f32]) -> f32 {
         }
     }
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a })
-}
-
-/// The sum, in sixteen partial sums.
-#[inline(always)]
-pub(super) fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
-    let mut lanes = [0.0; LANES];
-    for (at, v) in values.enumerate() {
-        lanes[at % LANES] += v;
-    }
-    lanes.iter().sum()
 }
 
 /// The sum of `f` of every element, in sixteen partial sums.

@@ -4,6 +4,7 @@ use ort::session::{Session as Native, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef};
 
 use super::one_line;
+use crate::backend::finished::Finished;
 use crate::backend::{Session, Ticket, Trace};
 use crate::error::{Error, Result};
 use crate::variant::{Tensor, TensorData, Tensors};
@@ -13,14 +14,13 @@ use crate::variant::{Tensor, TensorData, Tensors};
 pub(super) struct OrtSession {
     native: Native,
     outputs: Vec<String>,
-    next: u64,
-    finished: Vec<(Ticket, Tensors)>,
+    finished: Finished,
 }
 
 impl OrtSession {
     pub(super) fn new(native: Native) -> Self {
         let outputs = native.outputs().iter().map(|o| o.name().to_owned()).collect();
-        Self { native, outputs, next: 0, finished: Vec::new() }
+        Self { native, outputs, finished: Finished::default() }
     }
 
     /// Ends a profile that was asked for when the session was built; returns its file.
@@ -32,18 +32,12 @@ impl OrtSession {
 impl Session for OrtSession {
     fn submit(&mut self, inputs: &Tensors) -> Result<Ticket> {
         let outputs = self.run(inputs, &mut Trace::default())?;
-        let ticket = Ticket(self.next);
-        self.next += 1;
-        self.finished.push((ticket, outputs));
-        Ok(ticket)
+        Ok(self.finished.keep(outputs))
     }
 
     fn wait(&mut self, ticket: Ticket, trace: &mut Trace) -> Result<Tensors> {
         *trace = Trace::default();
-        let at = self.finished.iter().position(|(t, _)| *t == ticket).ok_or_else(|| {
-            Error::internal("ONNX Runtime", "waited for a batch that is not in flight")
-        })?;
-        Ok(self.finished.swap_remove(at).1)
+        self.finished.take(ticket, "ONNX Runtime")
     }
 
     fn run(&mut self, inputs: &Tensors, trace: &mut Trace) -> Result<Tensors> {

@@ -11,21 +11,28 @@ use crate::backend::candle::step::{Lowered, Site, one};
 use crate::graph::op::{Activation, ConvAttributes, ConvTransposeAttributes};
 use crate::variant::DType;
 
-/// A convolution of `x [b, c, …]` with `w [m, c/g, …]`.
+/// `activation(conv(x [b, c, …], w [m, c/g, …]) + bias [m])`.
 ///
-/// Types that gemm does not multiply go through f32.
+/// Types that gemm does not multiply go through f32, and are rounded once.
 pub(super) fn convolved(
     x: &Tensor,
     w: &Tensor,
+    bias: Option<&Tensor>,
     conv: &ConvAttributes,
+    activation: Option<Activation>,
     threads: usize,
 ) -> Result<Tensor> {
     let held = if x.dtype() == Held::F64 { Held::F64 } else { Held::F32 };
     let host = |t: &Tensor| t.to_device(&Device::Cpu)?.to_dtype(held)?.contiguous();
-    let (source, weight) = (host(x)?, host(w)?);
-    let out = match held {
-        Held::F64 => of::<f64>(&source, &weight, conv, threads)?,
-        _ => of::<f32>(&source, &weight, conv, threads)?,
+    let (source, weight, bias) = (host(x)?, host(w)?, bias.map(host).transpose()?);
+    let out = if held == Held::F32 && x.rank() == 4 {
+        image::conv(&source, &weight, bias.as_ref(), conv, activation, threads)?
+    } else {
+        let out = match held {
+            Held::F64 => of::<f64>(&source, &weight, conv, threads)?,
+            _ => of::<f32>(&source, &weight, conv, threads)?,
+        };
+        activated(biased(out, bias.as_ref())?, activation, threads)?
     };
     out.to_dtype(x.dtype())?.to_device(x.device())
 }
@@ -56,10 +63,6 @@ fn of<T: WithDType>(
         [batch, filters].into_iter().chain(axes.iter().map(|a| a.out)).collect();
     if batch * filters * places == 0 {
         return Tensor::zeros(shape, x.dtype(), x.device());
-    }
-    if each == 1 && filters == channels && spatial.len() == 2 {
-        let out = depthwise::<T>(x, w, &axes, threads)?;
-        return Tensor::from_vec(out, shape, x.device());
     }
     let is_copy = taps == 1 && axes.iter().all(|a| a.stride == 1 && a.before + a.after == 0);
     let columns = if is_copy {
@@ -144,46 +147,8 @@ fn gathered<T: WithDType>(image: &[T], axes: &[Axis], tap: &[usize], into: &mut 
     }
 }
 
-/// One filter a channel: too little work a column for a product.
-fn depthwise<T: WithDType>(
-    x: &Tensor,
-    w: &Tensor,
-    axes: &[Axis],
-    threads: usize,
-) -> Result<Vec<T>> {
-    let weights = w.flatten_all()?.to_vec1::<T>()?;
-    let (storage, layout) = x.storage_and_layout();
-    let candle_core::Storage::Cpu(storage) = &*storage else {
-        bail!("convolutions are computed on the CPU")
-    };
-    let all = &storage.as_slice::<T>()?[layout.start_offset()..];
-    let [high, wide] = axes else { bail!("depthwise is of images") };
-    let (image, places) = (high.size * wide.size, high.out * wide.out);
-    let channels = x.dims()[1];
-    let taps = high.kernel * wide.kernel;
-    let mut out = vec![T::zero(); x.dims()[0] * channels * places];
-    let of = |at: usize, into: &mut [T]| {
-        let image = &all[at * image..(at + 1) * image];
-        let weights = &weights[at % channels * taps..(at % channels + 1) * taps];
-        let mut line = vec![T::zero(); places];
-        for (tap, weight) in weights.iter().enumerate() {
-            line.fill(T::zero());
-            gathered(image, axes, &[tap / wide.kernel, tap % wide.kernel], &mut line);
-            for (out, v) in into.iter_mut().zip(&line) {
-                *out += *v * *weight;
-            }
-        }
-    };
-    if threads < 2 || out.len() < 16 * 1024 {
-        out.chunks_mut(places).enumerate().for_each(|(at, into)| of(at, into));
-    } else {
-        out.par_chunks_mut(places).enumerate().for_each(|(at, into)| of(at, into));
-    }
-    Ok(out)
-}
-
 /// `bias [m]`, ready to be added to `[b, m, …]`.
-pub(super) fn biased(out: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+fn biased(out: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let Some(bias) = bias else { return Ok(out) };
     let mut shape = vec![1; out.rank().max(2)];
     shape[1] = bias.elem_count();
@@ -202,10 +167,7 @@ pub(in crate::backend::candle) fn conv(
     }
     one(move |inputs| {
         let (x, w, bias) = (inputs.at(0)?, inputs.at(1)?, inputs.maybe(2));
-        if dtype == DType::F32 && x.rank() == 4 && x.device().is_cpu() {
-            return image::conv(x, w, bias, &conv, activation, threads);
-        }
-        activated(biased(convolved(x, w, &conv, threads)?, bias)?, activation, threads)
+        convolved(x, w, bias, &conv, activation, threads)
     })
 }
 

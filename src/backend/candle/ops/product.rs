@@ -57,13 +57,11 @@ pub(in crate::backend::candle) fn product(a: &Tensor, b: &Tensor) -> Result<Tens
 
 /// gemm does not take matrices of nothing.
 fn nonempty(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let (m, k) = (a.dims()[a.rank() - 2], a.dims()[a.rank() - 1]);
-    let n = b.dims()[b.rank() - 1];
+    let (m, n) = (a.dims()[a.rank() - 2], b.dims()[b.rank() - 1]);
     if a.elem_count() == 0 || b.elem_count() == 0 {
         let batch = &a.dims()[..a.rank() - 2];
         return Tensor::zeros([batch, &[m, n]].concat(), a.dtype(), a.device());
     }
-    let _ = k;
     a.matmul(b)
 }
 

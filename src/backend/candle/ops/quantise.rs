@@ -3,8 +3,7 @@
 
 use candle_core::{DType as Held, Result, Tensor, bail};
 
-use super::conv::{biased, convolved};
-use super::image;
+use super::conv::convolved;
 use super::product::product;
 use crate::backend::candle::cells::{self, Cells};
 use crate::backend::candle::simd;
@@ -206,27 +205,41 @@ fn filters(w: &Tensor, zero: Option<&Tensor>) -> Result<Tensor> {
 /// Products of this many numbers of 8 bits are exact in f32: 255 · 255 · 258 < 2²⁴.
 const EXACT_IN_F32: usize = 258;
 
-/// `ConvInteger`: the padding is the zero point. Constant weights are made floats once.
-pub(in crate::backend::candle) fn conv_integer(site: &Site<'_>, conv: &ConvAttributes) -> Lowered {
-    let (conv, threads) = (conv.clone(), site.threads);
+/// Constant weights `[m, …]` of a `ConvInteger` less their zero points, in f32 where that is exact; `None`
+/// where they are no constants.
+fn constant_filters(site: &Site<'_>) -> Result<Option<Tensor>> {
     let constant = |index: usize| -> Option<Tensor> {
         cells::from_host(&site.constant(index)?.to_tensor()?, site.device).ok()
     };
     let zero = constant(3);
-    let known = constant(1).filter(|_| zero.is_some() == site.node.input(3).is_some());
-    let known = known.map(|w| filters(&w, zero.as_ref())).transpose().map_err(|e| e.to_string())?;
-    let narrow = |w: &Tensor| w.dims()[1..].iter().product::<usize>() <= EXACT_IN_F32;
-    let held = if known.as_ref().is_some_and(narrow) { Held::F32 } else { Held::F64 };
-    let known = known.map(|w| w.to_dtype(held)).transpose().map_err(|e| e.to_string())?;
+    let is_known = zero.is_some() == site.node.input(3).is_some();
+    let Some(weight) = constant(1).filter(|_| is_known) else { return Ok(None) };
+    let weight = filters(&weight, zero.as_ref())?;
+    let products: usize = weight.dims().iter().skip(1).product();
+    let held = if products <= EXACT_IN_F32 { Held::F32 } else { Held::F64 };
+    weight.to_dtype(held).map(Some)
+}
+
+/// What a `ConvInteger` is computed with.
+pub(in crate::backend::candle) fn conv_integer_kernel(site: &Site<'_>) -> &'static str {
+    match constant_filters(site) {
+        Ok(Some(weight)) if weight.dtype() == Held::F32 => "gemm f32",
+        _ => "gemm f64",
+    }
+}
+
+/// `ConvInteger`: the padding is the zero point. Constant weights are made floats once.
+pub(in crate::backend::candle) fn conv_integer(site: &Site<'_>, conv: &ConvAttributes) -> Lowered {
+    let (conv, threads) = (conv.clone(), site.threads);
+    let known = constant_filters(site).map_err(|e| e.to_string())?;
+    let held = known.as_ref().map_or(Held::F64, Tensor::dtype);
     one(move |inputs| {
         let x = centred(inputs.at(0)?, inputs.maybe(2), false, held)?;
-        let out = match &known {
-            Some(w) if held == Held::F32 && x.rank() == 4 && x.device().is_cpu() => {
-                image::conv(&x, w, None, &conv, None, threads)?
-            }
-            Some(w) => convolved(&x, w, &conv, threads)?,
-            None => convolved(&x, &filters(inputs.at(1)?, inputs.maybe(3))?, &conv, threads)?,
+        let w = match &known {
+            Some(w) => w.clone(),
+            None => filters(inputs.at(1)?, inputs.maybe(3))?,
         };
+        let out = convolved(&x, &w, None, &conv, None, threads)?;
         Cells::of(&out)?.tensor(DType::I32, out.dims(), out.device())
     })
 }
@@ -269,7 +282,7 @@ pub(in crate::backend::candle) fn qlinear_conv(site: &Site<'_>, conv: &ConvAttri
     one(move |inputs| {
         let x = centred(inputs.at(0)?, inputs.maybe(2), false, Held::F64)?;
         let w = filters(inputs.at(3)?, inputs.maybe(5))?;
-        let out = biased(convolved(&x, &w, &conv, threads)?, inputs.maybe(8))?;
+        let out = convolved(&x, &w, inputs.maybe(8), &conv, None, threads)?;
         let scale = combined(inputs, 1, 4, 6)?;
         let mut shape = vec![1; out.rank()];
         shape[1] = scale.elem_count();
