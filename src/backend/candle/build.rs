@@ -6,9 +6,7 @@ use candle_core::{Device, Tensor};
 
 use super::cells;
 use super::lower::{self, lower};
-use super::ops::product::{
-    Epilogue, activated, computed_in, constant_factor, product as multiplied,
-};
+use super::ops::product::{Epilogue, Factor, activated, computed_in, constant_factor};
 use super::ops::quantise::conv_integer_kernel;
 use super::packed::Packed;
 use super::plan::{Input, Place, Plan, Step, one_line};
@@ -229,10 +227,14 @@ impl<'a> Builder<'a> {
         let kernel = "gemm f32".to_owned();
         self.count(&kernel, None, true, Some(reason));
         let (activation, bounds, threads) = (product.activation, product.bounds, self.threads);
+        let width = product.weights.n;
+        let factor = match Factor::new(weights, threads) {
+            Ok(factor) => factor,
+            Err(e) => return self.gap(node, one_line(&e)),
+        };
         let run: Kernel = Box::new(move |inputs: &Inputs<'_>| {
             let x = cut(inputs.at(0)?, bounds, threads)?;
-            let out = multiplied(&x, &weights.to_dtype(x.dtype())?)?;
-            let (bias, width) = (inputs.maybe(1), weights.dims()[1]);
+            let (out, bias) = (factor.multiply(&x)?, inputs.maybe(1));
             let epilogue = Epilogue { bias, scale: None, activation, width, threads };
             Ok(vec![epilogue.apply(out)?])
         });
@@ -241,7 +243,7 @@ impl<'a> Builder<'a> {
 
     fn node(&mut self, node: &'a Node, refused: Option<&String>) {
         if let Some(kernel) = constant_factor(&self.site(node)) {
-            let with = self.computed(node, refused);
+            let with = self.computed(node, refused, true);
             let first = [node.input(0)];
             return self.push(node, kernel, &first, (with, lower::Runs::Device));
         }
@@ -255,12 +257,12 @@ impl<'a> Builder<'a> {
             let reason = "of 64-bit unsigned numbers, which candle does not have";
             return self.gap(node, reason.to_owned());
         }
-        let with = self.computed(node, refused);
+        let with = self.computed(node, refused, false);
         self.push(node, kernel, &node.inputs, (with, runs));
     }
 
-    /// What a product is computed with, counted; empty for what is none.
-    fn computed(&mut self, node: &'a Node, refused: Option<&String>) -> String {
+    /// What a product is computed with, counted; empty for what is none. Those `in_panels` are of f32.
+    fn computed(&mut self, node: &'a Node, refused: Option<&String>, in_panels: bool) -> String {
         let dtype = node.input(0).and_then(|id| self.graph.value(id).dtype);
         let (kernel, reason) = match &node.op {
             Op::MatMul
@@ -268,7 +270,7 @@ impl<'a> Builder<'a> {
             | Op::Linear { .. }
             | Op::Conv { .. }
             | Op::Einsum { .. } => match dtype.and_then(computed_in) {
-                Some("gemm f16") if matches!(node.op, Op::Conv { .. }) => {
+                Some("gemm f16") if in_panels || matches!(node.op, Op::Conv { .. }) => {
                     ("gemm f32 of f16", String::new())
                 }
                 Some(kernel) => (kernel, String::new()),

@@ -118,7 +118,7 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    /// Of a weight `[k, n]` in f32 and a bias `[n]`.
+    /// Of a weight `[k, n]` and a bias `[n]`, both held in f32 from then on.
     pub(super) fn new(
         weight: &Tensor,
         bias: Option<&Tensor>,
@@ -141,18 +141,19 @@ impl Panels {
         Ok(Self { k, n, all, bias, activation, threads })
     }
 
-    /// `activation(x · w + bias)` for a dense x of any number of axes, in f32.
+    /// `activation(x · w + bias)` for x of any number of axes; halves go through f32.
     pub(super) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         if x.dims().last() != Some(&self.k) {
             bail!("{:?} cannot be multiplied with [{}, {}]", x.dims(), self.k, self.n)
         }
-        let x = x.contiguous()?;
+        let held = x.dtype();
+        let x = cells::wide(x)?;
         let mut shape = x.dims().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = self.n;
         }
         let out = cells::with_f32(&x, |x| self.product(x))?;
-        Tensor::from_vec(out, shape, x.device())
+        cells::rounded(out, &shape, held, x.device())
     }
 
     fn product(&self, x: &[f32]) -> Vec<f32> {

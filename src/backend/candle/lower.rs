@@ -149,7 +149,7 @@ pub(super) fn on_host(site: &Site<'_>) -> Lowered {
         Op::QuantizeLinear(attributes) => quantise::quantize(site, attributes),
         Op::DequantizeLinear { axis, block_size } => quantise::dequantize(site, *axis, *block_size),
         Op::DynamicQuantizeLinear => quantise::dynamic(site),
-        Op::MatMulInteger => quantise::matmul_integer(),
+        Op::MatMulInteger => quantise::matmul_integer(site),
         Op::ConvInteger(conv) => quantise::conv_integer(site, conv),
         Op::QLinearMatMul => quantise::qlinear_matmul(site),
         Op::QLinearConv(conv) => quantise::qlinear_conv(site, conv),

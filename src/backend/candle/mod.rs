@@ -23,6 +23,7 @@ mod step;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
 
@@ -151,7 +152,7 @@ impl Backend for CandleBackend {
             weights: options.weights,
             numerics: plan.numerics.clone(),
         };
-        Ok(Box::new(CandlePrepared { plan: Arc::new(plan), facts }))
+        Ok(Box::new(CandlePrepared { plan: Arc::new(plan), spinning: options.spinning, facts }))
     }
 }
 
@@ -160,12 +161,14 @@ type Found<'a> = (&'a (&'a str, &'a str, &'a str), &'a (usize, u64));
 
 struct CandlePrepared {
     plan: Arc<Plan>,
+    spinning: bool,
     facts: PreparedFacts,
 }
 
 impl Prepared for CandlePrepared {
     fn spawn(&self) -> Result<Box<dyn Session>> {
-        CandleSession::new(&self.plan, self.facts.threads).map(|s| Box::new(s) as Box<dyn Session>)
+        CandleSession::new(&self.plan, self.facts.threads, self.spinning)
+            .map(|s| Box::new(s) as Box<dyn Session>)
     }
 
     fn facts(&self) -> &PreparedFacts {
@@ -173,7 +176,7 @@ impl Prepared for CandlePrepared {
     }
 
     fn inspect(&self, sample: &Tensors) -> Result<Option<Vec<OpRow>>> {
-        let session = CandleSession::new(&self.plan, self.facts.threads)?;
+        let session = CandleSession::new(&self.plan, self.facts.threads, self.spinning)?;
         let mut times = Vec::with_capacity(self.plan.steps());
         // The first run also touches memory for the first time; the second is what serving looks like.
         session.on_own_threads(|| self.plan.run(sample, None))?;
@@ -205,26 +208,56 @@ impl Prepared for CandlePrepared {
 struct CandleSession {
     plan: Arc<Plan>,
     pool: Option<rayon::ThreadPool>,
+    /// Whether threads stay awake while a batch runs.
+    spinning: bool,
     finished: Finished,
 }
 
 impl CandleSession {
-    fn new(plan: &Arc<Plan>, threads: usize) -> Result<Self> {
+    fn new(plan: &Arc<Plan>, threads: usize, spinning: bool) -> Result<Self> {
         let pool =
             (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build());
         let pool = pool.transpose().map_err(|e| {
             Error::environment("candle", format!("cannot start {threads} threads: {e}"))
                 .remedy("ask for fewer threads, or raise the limit of processes")
         })?;
-        Ok(Self { plan: Arc::clone(plan), pool, finished: Finished::default() })
+        Ok(Self { plan: Arc::clone(plan), pool, spinning, finished: Finished::default() })
     }
 
     fn on_own_threads<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
+            Some(pool) if self.spinning => pool.install(|| awake(f)),
             Some(pool) => pool.install(f),
             None => f(),
         }
     }
+}
+
+/// Runs `f` while the other threads of the pool look for work without falling asleep.
+///
+/// Between two steps that are shared there is less to do than it takes to wake a thread. rayon's own
+/// threads sleep after some 30 looks; these look until `f` is over, and let go of the CPU between looks.
+fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    /// Tells the others even when `f` panics: they would never stop.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    let (caller, over) = (rayon::current_thread_index(), AtomicBool::new(false));
+    rayon::in_place_scope(|scope| {
+        scope.spawn_broadcast(|_, thread| {
+            // The caller takes its own share of this while it waits for others, who wait for nobody.
+            while Some(thread.index()) != caller && !over.load(Ordering::Acquire) {
+                if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let _over = Over(&over);
+        f()
+    })
 }
 
 impl Session for CandleSession {

@@ -14,7 +14,7 @@ use candle_core::{D, DType as Held, Device, Module, Result, Tensor, bail};
 use half::f16;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::ops::product::Epilogue;
+use super::ops::product::{Epilogue, Factor};
 use super::step::{Lowered, Site, one};
 use crate::graph::op::{Activation, NBits};
 
@@ -344,10 +344,9 @@ pub(super) fn n_bits(site: &Site<'_>, bits: &NBits) -> Lowered {
     let values = values.into_iter().map(f32::from);
     let weights = real(values, &scales, (n, k, block), site.device).map_err(|e| e.to_string())?;
     let threads = site.threads;
+    let factor = Factor::new(weights, threads).map_err(|e| e.to_string())?;
     one(move |inputs| {
-        let x = inputs.at(0)?;
-        let out = super::ops::product::product(x, &weights.to_dtype(x.dtype())?)?;
-        let (bias, width) = (inputs.maybe(5), weights.dims()[1]);
+        let (out, bias, width) = (factor.multiply(inputs.at(0)?)?, inputs.maybe(5), n);
         Epilogue { bias, scale: None, activation: None, width, threads }.apply(out)
     })
 }

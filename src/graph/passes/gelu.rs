@@ -30,7 +30,7 @@ fn matched(graph: &Graph, at: usize) -> Option<(ValueId, bool)> {
     factors.values.sort();
     let mut wanted = vec![x, gate];
     wanted.sort();
-    let fits = factors.values == wanted && is_about(factors.constant, 0.5);
+    let fits = factors.values == wanted && is_about(factors.constant, 0.5, graph.value(x).dtype);
     (fits && same_rank(graph, x, node.output(0)?)).then_some((x, tanh))
 }
 
@@ -48,30 +48,31 @@ fn find_gate(view: &View<'_>, product: ValueId, depth: usize) -> Option<(ValueId
 /// x, when `id` is 1 + erf(x/√2) or 1 + tanh(…).
 fn gated(view: &View<'_>, id: ValueId) -> Option<(ValueId, bool)> {
     let (inner, one) = view.with_number(id, Binary::Add)?;
-    if !is_about(one, 1.0) {
+    if !is_about(one, 1.0, None) {
         return None;
     }
     let node: &Node = view.maker(inner)?;
     let argument = node.input(0)?;
+    let held = view.graph.value(id).dtype;
     match node.op {
         Op::Unary(Unary::Erf) => {
             if let Some((x, divisor)) = view.with_number(argument, Binary::Div) {
-                return is_about(divisor, SQRT_2).then_some((x, false));
+                return is_about(divisor, SQRT_2, held).then_some((x, false));
             }
             let (x, factor) = view.with_number(argument, Binary::Mul)?;
-            is_about(factor, FRAC_1_SQRT_2).then_some((x, false))
+            is_about(factor, FRAC_1_SQRT_2, held).then_some((x, false))
         }
         Op::Unary(Unary::Tanh) => {
             let (sum, factor) = view.with_number(argument, Binary::Mul)?;
             // √(2/π)
-            if !is_about(factor, FRAC_2_SQRT_PI * FRAC_1_SQRT_2) {
+            if !is_about(factor, FRAC_2_SQRT_PI * FRAC_1_SQRT_2, held) {
                 return None;
             }
             let (a, b) = view.operands(sum, Binary::Add)?;
             let cubed = |x: ValueId, cube: ValueId| {
                 let mut factors = Factors { constant: 1.0, values: Vec::new() };
                 factors.collect(view, cube, &[x], 3);
-                factors.values == [x, x, x] && is_about(factors.constant, 0.044_715)
+                factors.values == [x, x, x] && is_about(factors.constant, 0.044_715, held)
             };
             if cubed(a, b) { Some((a, true)) } else { cubed(b, a).then_some((b, true)) }
         }

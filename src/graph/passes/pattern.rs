@@ -5,6 +5,7 @@ use crate::graph::dim::Dim;
 use crate::graph::ir::{Graph, Node, ValueId};
 use crate::graph::op::Binary;
 use crate::graph::uses::Uses;
+use crate::variant::DType;
 
 /// A graph with who makes and reads what, for as long as it does not change.
 pub(super) struct View<'a> {
@@ -71,9 +72,15 @@ pub(super) fn same_rank(graph: &Graph, a: ValueId, b: ValueId) -> bool {
     axes(a).is_some() && axes(a) == axes(b)
 }
 
-/// Whether a constant of the model is this number, to a millionth.
-pub(super) fn is_about(number: f64, expected: f64) -> bool {
-    (number - expected).abs() <= 1e-6 * expected.abs()
+/// Whether a constant of the model is this number: to a millionth, or as halves round.
+pub(super) fn is_about(number: f64, expected: f64, held: Option<DType>) -> bool {
+    let tolerance = match held {
+        // Half the distance of two neighbours, relative to the smaller one: 11 and 8 bits.
+        Some(DType::F16) => 1.0 / 2048.0,
+        Some(DType::BF16) => 1.0 / 256.0,
+        _ => 1e-6,
+    };
+    (number - expected).abs() <= tolerance * expected.abs()
 }
 
 /// Applies `rewrite` to one place after the other until it finds none; how many there were.

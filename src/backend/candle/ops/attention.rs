@@ -5,6 +5,7 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 use super::binary::together;
+use crate::backend::candle::cells;
 use crate::backend::candle::gemm::{View, multiply};
 use crate::backend::candle::simd;
 use crate::backend::candle::step::{Lowered, Site, one};
@@ -50,8 +51,9 @@ fn strided<R>(x: &Tensor, look: impl FnOnce(Strided<'_>) -> R) -> Result<R> {
 
 /// In f32, with rows that are dense; other axes may lie anyhow.
 fn readable(x: &Tensor) -> Result<Tensor> {
-    let x = x.to_device(&Device::Cpu)?.to_dtype(Held::F32)?;
-    if x.rank() == 4 && x.stride().last() == Some(&1) { Ok(x) } else { x.contiguous() }
+    let x = x.to_device(&Device::Cpu)?;
+    let is_readable = x.dtype() == Held::F32 && x.rank() == 4 && x.stride().last() == Some(&1);
+    if is_readable { Ok(x) } else { cells::wide(&x) }
 }
 
 /// `Attention`: the result lies in memory as `[b, s, h, e]`, since its heads are joined next.
@@ -90,8 +92,7 @@ pub(in crate::backend::candle) fn attention(site: &Site<'_>, scale: f32) -> Lowe
             })
         })????;
         let given = inputs.at(0)?;
-        let out = Tensor::from_vec(out, (b, s, h, e), given.device())?;
-        out.to_dtype(given.dtype())?.transpose(1, 2)
+        cells::rounded(out, &[b, s, h, e], given.dtype(), given.device())?.transpose(1, 2)
     })
 }
 

@@ -68,7 +68,7 @@ fn zip<T: Copy, U>(
     out
 }
 
-/// Both f32 and dense: in vectors, and in parts where the second repeats along leading axes only.
+/// Both f32, or halves that go through it: in vectors, and in parts where the second repeats along leading axes only.
 fn zip_f32(
     a: &Tensor,
     b: &Tensor,
@@ -76,12 +76,23 @@ fn zip_f32(
     f: impl Fn(f32, f32) -> f32 + Copy + Sync,
 ) -> Result<Tensor> {
     let shape = together([a.dims(), b.dims()].into_iter())?;
-    let (a, b) = (a.contiguous()?, b.contiguous()?);
+    let held = a.dtype();
+    let (a, b) = (cells::wide(a)?, cells::wide(b)?);
     let (a_dims, b_dims) = (a.dims(), b.dims());
     let trimmed: Vec<usize> = b_dims.iter().copied().skip_while(|d| *d == 1).collect();
     let repeats = shape == a_dims && shape.ends_with(&trimmed) && b.elem_count() > 0;
     let out = cells::with_f32(&a, |a| {
         cells::with_f32(&b, |b| {
+            if let (true, [b]) = (repeats, b) {
+                let mut out = vec![0.0; a.len()];
+                simd::in_parts(threads, &mut out, 1, |first, part| {
+                    let from = &a[first..];
+                    simd::widest(|| {
+                        part.iter_mut().zip(from).for_each(|(out, a)| *out = f(*a, *b))
+                    });
+                });
+                return out;
+            }
             if !repeats {
                 return simd::widest(|| zip((a, a_dims), (b, b_dims), &shape, f));
             }
@@ -99,7 +110,7 @@ fn zip_f32(
             out
         })
     })??;
-    Tensor::from_vec(out, shape, a.device())
+    cells::rounded(out, &shape, held, a.device())
 }
 
 /// Any types, through the widest of their kind.
@@ -127,7 +138,9 @@ fn zip_cells(
 /// Any operator of the family.
 pub(in crate::backend::candle) fn binary(site: &Site<'_>, kind: Binary) -> Lowered {
     let (gives, threads) = (site.gives()?, site.threads);
-    let is_f32 = site.dtype(0)? == DType::F32 && site.dtype(1)? == DType::F32;
+    // Halves too: rounding an f32 sum, product or quotient of two gives the half next to it.
+    let singles = [DType::F32, DType::F16, DType::BF16];
+    let is_f32 = singles.contains(&site.dtype(0)?) && site.dtype(1)? == site.dtype(0)?;
     macro_rules! single {
         ($f:expr) => {
             one(move |inputs| zip_f32(inputs.at(0)?, inputs.at(1)?, threads, $f))

@@ -16,7 +16,7 @@ fn by_rows(
     threads: usize,
     f: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Result<Tensor> {
-    let source = x.to_dtype(Held::F32)?.contiguous()?;
+    let source = cells::wide(x)?;
     let out = cells::with_f32(&source, |from| {
         let mut out = vec![0.0; from.len()];
         simd::in_parts(threads, &mut out, width, |first, part| {
@@ -27,7 +27,7 @@ fn by_rows(
         });
         out
     })?;
-    Tensor::from_vec(out, x.dims(), x.device())?.to_dtype(x.dtype())
+    cells::rounded(out, x.dims(), x.dtype(), x.device())
 }
 
 /// `Softmax` and `LogSoftmax`.

@@ -142,7 +142,7 @@ pub(in crate::backend::candle) fn matmul(site: &Site<'_>) -> Lowered {
     })
 }
 
-/// The kernel of a product with a constant right factor and bias in f32: it reads input 0 only.
+/// The kernel of a product with a constant right factor and bias, in f32 or halves: it reads input 0 only.
 pub(in crate::backend::candle) fn constant_factor(site: &Site<'_>) -> Option<Kernel> {
     let (turned, activation) = match &site.node.op {
         Op::MatMul => (false, None),
@@ -159,13 +159,39 @@ pub(in crate::backend::candle) fn constant_factor(site: &Site<'_>) -> Option<Ker
     one(move |inputs| panels.apply(inputs.at(0)?)).ok()
 }
 
-/// A constant right factor in panels, where everything is f32; `turned` where it is `[n, k]`.
+/// A right factor `[k, n]` that is made once: in panels where gemm multiplies it.
+pub(in crate::backend::candle) enum Factor {
+    Panels(Panels),
+    Plain(Tensor),
+}
+
+impl Factor {
+    pub(in crate::backend::candle) fn new(weights: Tensor, threads: usize) -> Result<Self> {
+        if weights.device().is_cpu() {
+            Panels::new(&weights, None, None, threads).map(Self::Panels)
+        } else {
+            Ok(Self::Plain(weights))
+        }
+    }
+
+    /// `x · w` for an x of floats with any number of axes.
+    pub(in crate::backend::candle) fn multiply(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Panels(panels) if x.dtype() != Held::F64 => panels.apply(x),
+            Self::Panels(_) => bail!("weights of f32 and a factor of f64"),
+            Self::Plain(weights) => product(x, &weights.to_dtype(x.dtype())?),
+        }
+    }
+}
+
+/// A constant right factor in panels, where everything is f32 or a half; `turned` where it is `[n, k]`.
 fn panels(site: &Site<'_>, turned: bool, activation: Option<Activation>) -> Option<Panels> {
-    if !site.device.is_cpu() {
+    let dtype = site.dtype(0).ok()?;
+    if !site.device.is_cpu() || !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
         return None;
     }
     let tensor = |index: usize| -> Option<Tensor> {
-        let weight = site.constant(index).filter(|w| w.dtype() == DType::F32)?;
+        let weight = site.constant(index).filter(|w| w.dtype() == dtype)?;
         cells::from_host(&weight.to_tensor()?, site.device).ok()
     };
     let weight = tensor(1).filter(|w| w.rank() == 2)?;
@@ -177,8 +203,7 @@ fn panels(site: &Site<'_>, turned: bool, activation: Option<Activation>) -> Opti
     let is_vector = bias.as_ref().is_none_or(|b| {
         b.elem_count() == weight.dims()[1] && b.dims().last() == Some(&weight.dims()[1])
     });
-    (is_vector && site.dtype(0) == Ok(DType::F32))
-        .then(|| Panels::new(&weight, bias.as_ref(), activation, site.threads).ok())?
+    is_vector.then(|| Panels::new(&weight, bias.as_ref(), activation, site.threads).ok())?
 }
 
 /// `Linear`: `activation(x · w + bias)`.

@@ -183,11 +183,48 @@ fn centred(x: &Tensor, zero: Option<&Tensor>, by_row: bool, held: Held) -> Resul
     wide.broadcast_sub(&zero)
 }
 
+/// Input `index` less its zero points, input `zero`: once where both are constants, else with every call.
+struct Centred {
+    index: usize,
+    zero: usize,
+    of: fn(&Tensor, Option<&Tensor>) -> Result<Tensor>,
+    known: Option<Tensor>,
+}
+
+impl Centred {
+    fn new(
+        site: &Site<'_>,
+        (index, zero): (usize, usize),
+        of: fn(&Tensor, Option<&Tensor>) -> Result<Tensor>,
+    ) -> std::result::Result<Self, String> {
+        let constant = |index: usize| -> Option<Tensor> {
+            cells::from_host(&site.constant(index)?.to_tensor()?, site.device).ok()
+        };
+        let less = constant(zero);
+        let is_known = less.is_some() == site.node.input(zero).is_some();
+        let known = constant(index).filter(|_| is_known).map(|w| of(&w, less.as_ref()));
+        Ok(Self { index, zero, of, known: known.transpose().map_err(|e| e.to_string())? })
+    }
+
+    fn get(&self, inputs: &Inputs<'_>) -> Result<Tensor> {
+        match &self.known {
+            Some(known) => Ok(known.clone()),
+            None => (self.of)(inputs.at(self.index)?, inputs.maybe(self.zero)),
+        }
+    }
+}
+
+/// A right factor of whole numbers.
+fn columns(w: &Tensor, zero: Option<&Tensor>) -> Result<Tensor> {
+    centred(w, zero, false, Held::F64)
+}
+
 /// `MatMulInteger`.
-pub(in crate::backend::candle) fn matmul_integer() -> Lowered {
-    one(|inputs| {
+pub(in crate::backend::candle) fn matmul_integer(site: &Site<'_>) -> Lowered {
+    let weights = Centred::new(site, (1, 3), columns)?;
+    one(move |inputs| {
         let a = centred(inputs.at(0)?, inputs.maybe(2), true, Held::F64)?;
-        let b = centred(inputs.at(1)?, inputs.maybe(3), false, Held::F64)?;
+        let b = weights.get(inputs)?;
         let out = product(&a, &b)?;
         Cells::of(&out)?.tensor(DType::I32, out.dims(), out.device())
     })
@@ -205,40 +242,29 @@ fn filters(w: &Tensor, zero: Option<&Tensor>) -> Result<Tensor> {
 /// Products of this many numbers of 8 bits are exact in f32: 255 · 255 · 258 < 2²⁴.
 const EXACT_IN_F32: usize = 258;
 
-/// Constant weights `[m, …]` of a `ConvInteger` less their zero points, in f32 where that is exact; `None`
-/// where they are no constants.
-fn constant_filters(site: &Site<'_>) -> Result<Option<Tensor>> {
-    let constant = |index: usize| -> Option<Tensor> {
-        cells::from_host(&site.constant(index)?.to_tensor()?, site.device).ok()
-    };
-    let zero = constant(3);
-    let is_known = zero.is_some() == site.node.input(3).is_some();
-    let Some(weight) = constant(1).filter(|_| is_known) else { return Ok(None) };
-    let weight = filters(&weight, zero.as_ref())?;
+/// Weights `[m, …]` less their zero points, in f32 where products with them are exact.
+fn exact_filters(w: &Tensor, zero: Option<&Tensor>) -> Result<Tensor> {
+    let weight = filters(w, zero)?;
     let products: usize = weight.dims().iter().skip(1).product();
-    let held = if products <= EXACT_IN_F32 { Held::F32 } else { Held::F64 };
-    weight.to_dtype(held).map(Some)
+    if products <= EXACT_IN_F32 { weight.to_dtype(Held::F32) } else { Ok(weight) }
 }
 
 /// What a `ConvInteger` is computed with.
 pub(in crate::backend::candle) fn conv_integer_kernel(site: &Site<'_>) -> &'static str {
-    match constant_filters(site) {
-        Ok(Some(weight)) if weight.dtype() == Held::F32 => "gemm f32",
+    match site.constant(1).map(|w| w.shape().iter().skip(1).product::<usize>()) {
+        Some(products) if products <= EXACT_IN_F32 => "gemm f32",
         _ => "gemm f64",
     }
 }
 
-/// `ConvInteger`: the padding is the zero point. Constant weights are made floats once.
+/// `ConvInteger`: the padding is the zero point.
 pub(in crate::backend::candle) fn conv_integer(site: &Site<'_>, conv: &ConvAttributes) -> Lowered {
     let (conv, threads) = (conv.clone(), site.threads);
-    let known = constant_filters(site).map_err(|e| e.to_string())?;
-    let held = known.as_ref().map_or(Held::F64, Tensor::dtype);
+    let of = if conv_integer_kernel(site) == "gemm f32" { exact_filters } else { filters };
+    let weights = Centred::new(site, (1, 3), of)?;
     one(move |inputs| {
-        let x = centred(inputs.at(0)?, inputs.maybe(2), false, held)?;
-        let w = match &known {
-            Some(w) => w.clone(),
-            None => filters(inputs.at(1)?, inputs.maybe(3))?,
-        };
+        let w = weights.get(inputs)?;
+        let x = centred(inputs.at(0)?, inputs.maybe(2), false, w.dtype())?;
         let out = convolved(&x, &w, None, &conv, None, threads)?;
         Cells::of(&out)?.tensor(DType::I32, out.dims(), out.device())
     })
@@ -269,9 +295,10 @@ fn combined(inputs: &Inputs<'_>, a: usize, b: usize, y: usize) -> Result<Tensor>
 /// `QLinearMatMul`.
 pub(in crate::backend::candle) fn qlinear_matmul(site: &Site<'_>) -> Lowered {
     let to = site.gives()?;
+    let weights = Centred::new(site, (3, 5), columns)?;
     one(move |inputs| {
         let a = centred(inputs.at(0)?, inputs.maybe(2), true, Held::F64)?;
-        let b = centred(inputs.at(3)?, inputs.maybe(5), false, Held::F64)?;
+        let b = weights.get(inputs)?;
         requantised(&product(&a, &b)?, &combined(inputs, 1, 4, 6)?, inputs.at(7)?, to)
     })
 }
@@ -279,9 +306,10 @@ pub(in crate::backend::candle) fn qlinear_matmul(site: &Site<'_>) -> Lowered {
 /// `QLinearConv`.
 pub(in crate::backend::candle) fn qlinear_conv(site: &Site<'_>, conv: &ConvAttributes) -> Lowered {
     let (conv, threads, to) = (conv.clone(), site.threads, site.gives()?);
+    let weights = Centred::new(site, (3, 5), filters)?;
     one(move |inputs| {
         let x = centred(inputs.at(0)?, inputs.maybe(2), false, Held::F64)?;
-        let w = filters(inputs.at(3)?, inputs.maybe(5))?;
+        let w = weights.get(inputs)?;
         let out = convolved(&x, &w, inputs.maybe(8), &conv, None, threads)?;
         let scale = combined(inputs, 1, 4, 6)?;
         let mut shape = vec![1; out.rank()];

@@ -14,8 +14,7 @@ pub(super) fn map(
     threads: usize,
     f: impl Fn(&mut [f32]) + Sync,
 ) -> Result<Tensor> {
-    let dtype = tensor.dtype();
-    let source = tensor.to_dtype(Held::F32)?.contiguous()?;
+    let source = cells::wide(tensor)?;
     let out = cells::with_f32(&source, |from| {
         let mut out = vec![0.0; from.len()];
         simd::in_parts(threads, &mut out, 1, |first, part| {
@@ -24,7 +23,7 @@ pub(super) fn map(
         });
         out
     })?;
-    Tensor::from_vec(out, tensor.dims(), tensor.device())?.to_dtype(dtype)
+    cells::rounded(out, tensor.dims(), tensor.dtype(), tensor.device())
 }
 
 /// The function on f64, for every kind of float; `None` for those that are not of floats.
