@@ -293,6 +293,29 @@ fn gelu_is_known_however_it_is_written() {
     assert!(!g.answers_alike(product).contains(&"Gelu".to_owned()));
 }
 
+/// √2 in 16 bits is 1.4140625.
+#[test]
+fn gelu_is_known_by_the_constants_of_halves() {
+    for (root, known) in [(std::f32::consts::SQRT_2, true), (1.418, false)] {
+        let (mut g, x) = Sketch::new(&[2, 8]);
+        let half = |g: &mut Sketch, id| g.op(Op::Cast { to: DType::F16 }, &[id]);
+        let x = half(&mut g, x);
+        let [root, one, factor] = [root, 1.0, 0.5].map(|value| {
+            let number = g.number(value);
+            half(&mut g, number)
+        });
+        let inner = g.two(Binary::Div, x, root);
+        let erf = g.op(Op::Unary(Unary::Erf), &[inner]);
+        let gate = g.two(Binary::Add, erf, one);
+        let gated = g.two(Binary::Mul, x, gate);
+        let product = g.two(Binary::Mul, gated, factor);
+        g.0.outputs.push(product);
+        infer(&mut g.0).unwrap();
+        passes::run(&mut g.0, &Pass::ALL, usize::MAX).unwrap();
+        assert_eq!(g.0.nodes.iter().any(|node| matches!(node.op, Op::Gelu { .. })), known);
+    }
+}
+
 #[test]
 fn attention_without_a_mask_and_with_scaled_products_is_fused() {
     let (mut g, x) = Sketch::new(&[2, 3, 5, 4]);

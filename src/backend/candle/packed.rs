@@ -37,6 +37,9 @@ pub(super) struct Integers {
     pub(super) scales: Vec<f32>,
     /// Neighbours along k that share a scale; `k` for one scale a row.
     pub(super) block: usize,
+    /// What is to be added to a row's values, `[n]`; empty where nothing is. Weights of unsigned 8 bits
+    /// less their zero points take 9 bits.
+    pub(super) offsets: Vec<i16>,
 }
 
 /// Kernels of candle's that multiply quantised weights.
@@ -69,6 +72,8 @@ pub(super) struct Packed {
     padded_k: usize,
     /// A factor for every column.
     factors: Vec<f32>,
+    /// What every column has of the sum of x, where its weights did not fit 8 bits.
+    shifts: Option<Vec<f32>>,
     kernel: Kernel,
     threads: usize,
 }
@@ -94,6 +99,9 @@ impl Packed {
         let Integers { n, k, block, .. } = *weights;
         if n == 0 || k == 0 {
             return Err("of no weights".to_owned());
+        }
+        if block != k && !weights.offsets.is_empty() {
+            return Err("whose weights do not fit 8 bits, in blocks".to_owned());
         }
         if block != k && block % BLOCK != 0 {
             return Err(format!("candle has no blocks of {block} weights"));
@@ -135,7 +143,11 @@ impl Packed {
             };
             slabs.push(of(bytes).map_err(|e| e.to_string())?);
         }
-        Ok(Self { slabs, n, k, padded_k, factors, kernel, threads })
+        let shifts = (!weights.offsets.is_empty()).then(|| {
+            let each = weights.offsets.iter().zip(&weights.scales);
+            each.map(|(offset, scale)| f32::from(*offset) * scale).collect()
+        });
+        Ok(Self { slabs, n, k, padded_k, factors, shifts, kernel, threads })
     }
 
     /// The kernel that a product of these weights reaches.
@@ -196,7 +208,16 @@ impl Packed {
             if out.dims()[1] > self.n { out.narrow(1, 0, self.n)?.contiguous()? } else { out };
         let scale = Some(self.factors.as_slice());
         let (width, threads) = (self.n, self.threads);
-        let out = Epilogue { bias, scale, activation, width, threads }.apply(out)?;
+        let out = if let Some(shifts) = &self.shifts {
+            let plain = Epilogue { bias: None, scale, activation: None, width, threads };
+            let out = plain.apply(out)?;
+            let flat = flat.narrow(1, 0, self.k)?;
+            let shifts = Tensor::from_slice(shifts, (1, width), x.device())?;
+            let shifted = (out + flat.sum_keepdim(1)?.matmul(&shifts)?)?;
+            Epilogue { bias, scale: None, activation, width, threads }.apply(shifted)?
+        } else {
+            Epilogue { bias, scale, activation, width, threads }.apply(out)?
+        };
         let mut shape = x.dims().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = self.n;
@@ -252,7 +273,7 @@ impl Unpacked {
         let narrow =
             |v: &i16| i8::try_from(*v).map_err(|_| format!("whose weights do not fit 8 bits: {v}"));
         let values = self.values.iter().map(narrow).collect::<std::result::Result<_, _>>()?;
-        Ok(Integers { n, k, values, scales: self.scales.clone(), block })
+        Ok(Integers { n, k, values, scales: self.scales.clone(), block, offsets: Vec::new() })
     }
 }
 
@@ -333,7 +354,9 @@ fn real(
 impl Integers {
     /// As numbers, `[k, n]`: for where candle has no blocks like these.
     pub(super) fn real(&self, device: &Device) -> Result<Tensor> {
-        let values = self.values.iter().map(|v| f32::from(*v));
+        let offset = |at: usize| self.offsets.get(at / self.k).copied().unwrap_or(0);
+        let each = self.values.iter().enumerate();
+        let values = each.map(|(at, v)| f32::from(i16::from(*v) + offset(at)));
         real(values, &self.scales, (self.n, self.k, self.block), device)
     }
 }
@@ -373,7 +396,9 @@ mod tests {
                 .collect();
             let scales =
                 (0..n * k.div_ceil(block)).map(|i| 0.01 + (i % 7) as f32 * 0.002).collect();
-            let weights = Integers { n, k, values, scales, block };
+            let wide = if block == k && n % 2 == 0 { n } else { 0 };
+            let offsets = (0..wide).map(|row| i16::try_from(row % 5).unwrap() * 20 - 60).collect();
+            let weights = Integers { n, k, values, scales, block, offsets };
             let x: Vec<f32> = (0..rows * k).map(|i| ((i * 53 % 97) as f32 - 48.0) / 40.0).collect();
             let x = Tensor::from_vec(x, (rows, k), &Device::Cpu).unwrap();
             let right = x.matmul(&weights.real(&Device::Cpu).unwrap()).unwrap();
@@ -388,7 +413,7 @@ mod tests {
             }
         }
         let narrow =
-            Integers { n: 16, k: 48, values: vec![1; 768], scales: vec![1.0; 48], block: 16 };
+            Integers { n: 16, k: 48, values: vec![1; 768], scales: vec![1.0; 48], block: 16, offsets: vec![] };
         assert!(
             Packed::new(&narrow, 1, &Device::Cpu).is_err_and(|why| why.contains("blocks of 16"))
         );

@@ -254,22 +254,29 @@ fn integers(
     // Blocks of a turned weight follow each other in a row, of one that is not in a column.
     let shared =
         |row: usize, block: usize| if turned { row * blocks + block } else { block * n + row };
-    let mut values = Vec::with_capacity(n * k);
+    let (mut values, mut offsets) = (Vec::with_capacity(n * k), Vec::with_capacity(n));
     for row in 0..n {
-        for at in 0..k {
+        let less_zero = |at: usize| {
             let value = all[if turned { row * k + at } else { at * n + row }];
-            let zero = if zeros.len() == 1 { zeros[0] } else { zeros[shared(row, at / block)] };
-            values.push(
-                i8::try_from(value - zero)
-                    .map_err(|_| format!("whose weights do not fit 8 bits: {}", value - zero))?,
-            );
-        }
+            value - if zeros.len() == 1 { zeros[0] } else { zeros[shared(row, at / block)] }
+        };
+        let low = (0..k).map(less_zero).min().unwrap_or(0);
+        let high = (0..k).map(less_zero).max().unwrap_or(0);
+        let offset = (low + 128).min(0) + (high - 127).max(0);
+        let narrow = |at: usize| i8::try_from(less_zero(at) - offset);
+        let narrow = (0..k).map(narrow).collect::<Result<Vec<_>, _>>();
+        let too_wide = |_| format!("whose weights do not fit 8 bits: {low} to {high}");
+        values.extend(narrow.map_err(too_wide)?);
+        offsets.push(i16::try_from(offset).unwrap_or(0));
+    }
+    if offsets.iter().all(|offset| *offset == 0) {
+        offsets.clear();
     }
     let of = |row: usize, block: usize| {
         if given.len() == 1 { given[0] } else { given[shared(row, block)] }
     };
     let scales = (0..n).flat_map(|row| (0..blocks).map(move |b| (row, b))).map(|(r, b)| of(r, b));
-    Ok(Integers { n, k, values, scales: scales.collect(), block })
+    Ok(Integers { n, k, values, scales: scales.collect(), block, offsets })
 }
 
 /// Takes in a bias and an activation that follow; the node whose output is given then.
