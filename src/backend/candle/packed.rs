@@ -14,6 +14,7 @@ use candle_core::{D, DType as Held, Device, Module, Result, Tensor, bail};
 use half::f16;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
+use super::gemm::isa;
 use super::ops::product::{Epilogue, Factor};
 use super::step::{Lowered, Site, one};
 use crate::graph::op::{Activation, NBits};
@@ -96,10 +97,12 @@ impl Packed {
         threads: usize,
         device: &Device,
     ) -> std::result::Result<Self, String> {
-        let Integers { n, k, block, .. } = *weights;
-        if n == 0 || k == 0 {
+        if weights.n == 0 || weights.k == 0 {
             return Err("of no weights".to_owned());
         }
+        let with_sum = weights.with_sum();
+        let (width, weights) = (weights.n, with_sum.as_ref().unwrap_or(weights));
+        let Integers { n, k, block, .. } = *weights;
         if block != k && !weights.offsets.is_empty() {
             return Err("whose weights do not fit 8 bits, in blocks".to_owned());
         }
@@ -147,7 +150,7 @@ impl Packed {
             let each = weights.offsets.iter().zip(&weights.scales);
             each.map(|(offset, scale)| f32::from(*offset) * scale).collect()
         });
-        Ok(Self { slabs, n, k, padded_k, factors, shifts, kernel, threads })
+        Ok(Self { slabs, n: width, k, padded_k, factors, shifts, kernel, threads })
     }
 
     /// The kernel that a product of these weights reaches.
@@ -163,7 +166,14 @@ impl Packed {
     pub(super) fn hindrance(&self) -> Option<String> {
         let (k, padded) = (self.k, self.padded_k);
         match self.kernel {
-            Kernel::Tiles => (padded > k).then(|| format!("rows of {k} filled up to {padded}")),
+            Kernel::Tiles => {
+                let filled = (padded > k).then(|| format!("rows of {k} filled up to {padded}"));
+                let wide = (isa() == "AVX-512").then(|| {
+                    "these kernels were measured to be no faster than f32 by AVX-512".to_owned()
+                });
+                let both: Vec<String> = filled.into_iter().chain(wide).collect();
+                (!both.is_empty()).then(|| both.join("; "))
+            }
             _ if has_vnni() => Some(format!("rows of {k} are too short for VNNI kernels")),
             _ => Some("this CPU has no VNNI".to_owned()),
         }
@@ -204,16 +214,16 @@ impl Packed {
                 Tensor::cat(&parts?, 1)?
             }
         };
-        let out =
-            if out.dims()[1] > self.n { out.narrow(1, 0, self.n)?.contiguous()? } else { out };
+        let held = self.factors.len();
+        let out = if out.dims()[1] > held { out.narrow(1, 0, held)?.contiguous()? } else { out };
         let scale = Some(self.factors.as_slice());
         let (width, threads) = (self.n, self.threads);
         let out = if let Some(shifts) = &self.shifts {
-            let plain = Epilogue { bias: None, scale, activation: None, width, threads };
-            let out = plain.apply(out)?;
-            let flat = flat.narrow(1, 0, self.k)?;
-            let shifts = Tensor::from_slice(shifts, (1, width), x.device())?;
-            let shifted = (out + flat.sum_keepdim(1)?.matmul(&shifts)?)?;
+            let plain = Epilogue { bias: None, scale, activation: None, width: held, threads };
+            let (out, shifts) =
+                (plain.apply(out)?, Tensor::from_slice(shifts, (1, width), x.device())?);
+            let sums = out.narrow(1, width, 1)?.contiguous()?.matmul(&shifts)?;
+            let shifted = (out.narrow(1, 0, width)?.contiguous()? + sums)?;
             Epilogue { bias, scale: None, activation, width, threads }.apply(shifted)?
         } else {
             Epilogue { bias, scale, activation, width, threads }.apply(out)?
@@ -227,6 +237,19 @@ impl Packed {
 }
 
 impl Integers {
+    /// Where there are offsets, with one more row of ones: its product is the sum of x as the kernel
+    /// quantises it, of which every column has its offset's share.
+    fn with_sum(&self) -> Option<Self> {
+        if self.offsets.is_empty() {
+            return None;
+        }
+        let (mut values, mut scales) = (self.values.clone(), self.scales.clone());
+        values.resize(values.len() + self.k, 1);
+        scales.resize(scales.len() + self.k.div_ceil(self.block), 1.0);
+        let (n, offsets) = (self.n + 1, self.offsets.clone());
+        Some(Self { n, k: self.k, values, scales, block: self.block, offsets })
+    }
+
     /// One of candle's blocks: scale and numbers; zeros past the end.
     fn block_at(
         &self,
@@ -412,8 +435,14 @@ mod tests {
                 assert!(off / size < 0.02, "{rows}×{n}×{k} by {block}: {}", off / size);
             }
         }
-        let narrow =
-            Integers { n: 16, k: 48, values: vec![1; 768], scales: vec![1.0; 48], block: 16, offsets: vec![] };
+        let narrow = Integers {
+            n: 16,
+            k: 48,
+            values: vec![1; 768],
+            scales: vec![1.0; 48],
+            block: 16,
+            offsets: vec![],
+        };
         assert!(
             Packed::new(&narrow, 1, &Device::Cpu).is_err_and(|why| why.contains("blocks of 16"))
         );

@@ -7,6 +7,7 @@ use rayon::slice::ParallelSliceMut;
 use super::image;
 use super::product::{activated, product};
 use super::window::{self, Axis};
+use crate::backend::candle::cells;
 use crate::backend::candle::step::{Lowered, Site, one};
 use crate::graph::op::{Activation, ConvAttributes, ConvTransposeAttributes};
 use crate::variant::DType;
@@ -23,7 +24,10 @@ pub(super) fn convolved(
     threads: usize,
 ) -> Result<Tensor> {
     let held = if x.dtype() == Held::F64 { Held::F64 } else { Held::F32 };
-    let host = |t: &Tensor| t.to_device(&Device::Cpu)?.to_dtype(held)?.contiguous();
+    let host = |t: &Tensor| {
+        let t = t.to_device(&Device::Cpu)?;
+        if held == Held::F32 { cells::wide(&t) } else { t.to_dtype(held)?.contiguous() }
+    };
     let (source, weight, bias) = (host(x)?, host(w)?, bias.map(host).transpose()?);
     let out = if held == Held::F32 && x.rank() == 4 {
         image::conv(&source, &weight, bias.as_ref(), conv, activation, threads)?
@@ -34,7 +38,13 @@ pub(super) fn convolved(
         };
         activated(biased(out, bias.as_ref())?, activation, threads)?
     };
-    out.to_dtype(x.dtype())?.to_device(x.device())
+    let is_half = matches!(x.dtype(), Held::F16 | Held::BF16);
+    let out = if is_half {
+        cells::rounded(cells::singles(&out)?, out.dims(), x.dtype(), out.device())?
+    } else {
+        out.to_dtype(x.dtype())?
+    };
+    out.to_device(x.device())
 }
 
 fn of<T: WithDType>(
@@ -165,9 +175,15 @@ pub(in crate::backend::candle) fn conv(
     if !dtype.is_float() {
         return Err(format!("of {dtype}"));
     }
+    // Halves are widened once where they are constants.
+    let widened = |index: usize| -> Option<Tensor> {
+        let weight = site.constant(index).filter(|w| w.dtype() == dtype && dtype.size() == 2)?;
+        cells::wide(&cells::from_host(&weight.to_tensor()?, &Device::Cpu).ok()?).ok()
+    };
+    let (weight, shift) = (widened(1), widened(2));
     one(move |inputs| {
-        let (x, w, bias) = (inputs.at(0)?, inputs.at(1)?, inputs.maybe(2));
-        convolved(x, w, bias, &conv, activation, threads)
+        let (x, w) = (inputs.at(0)?, weight.as_ref().map_or_else(|| inputs.at(1), Ok)?);
+        convolved(x, w, shift.as_ref().or(inputs.maybe(2)), &conv, activation, threads)
     })
 }
 
