@@ -8,6 +8,8 @@ mod mock;
 #[cfg(feature = "ort")]
 mod ort;
 mod traits;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 pub use mock::MockScript;
 pub use traits::{
@@ -17,7 +19,9 @@ pub use traits::{
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+#[cfg(not(all(feature = "ort", feature = "candle", feature = "wgpu")))]
+use crate::error::Error;
+use crate::error::Result;
 use crate::units::VirtualClock;
 use crate::variant::{BackendId, Engine};
 
@@ -36,7 +40,10 @@ pub fn open(id: &BackendId, virtual_clock: Arc<VirtualClock>) -> Result<Box<dyn 
         Engine::Candle => Ok(Box::new(candle::CandleBackend::new(id.clone())?)),
         #[cfg(not(feature = "candle"))]
         Engine::Candle => Err(not_built(id, "rebuild with `--features candle`")),
-        Engine::Wgpu => Err(not_built(id, "use `ort:cpu` or `candle:cpu`")),
+        #[cfg(feature = "wgpu")]
+        Engine::Wgpu => Ok(Box::new(self::wgpu::WgpuBackend::new(id.clone()))),
+        #[cfg(not(feature = "wgpu"))]
+        Engine::Wgpu => Err(not_built(id, "rebuild with `--features wgpu`")),
     }
 }
 
@@ -64,6 +71,7 @@ pub fn check_name(id: &BackendId) -> Result<()> {
     open(id, Arc::new(VirtualClock::default())).map(drop)
 }
 
+#[cfg(not(all(feature = "ort", feature = "candle", feature = "wgpu")))]
 fn not_built(id: &BackendId, remedy: &str) -> Error {
     Error::input(format!("backend `{id}`"), "is not part of this binary").remedy(remedy)
 }

@@ -13,6 +13,18 @@ use crate::variant::DType;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub(super) usize);
 
+impl ValueId {
+    /// A name for the `n`th of things that are no values of a graph: for placing them as buffers.
+    pub(crate) fn numbered(n: usize) -> Self {
+        Self(n)
+    }
+
+    /// Which one it is.
+    pub(crate) fn number(self) -> usize {
+        self.0
+    }
+}
+
 /// What flows along an edge: an input, a constant, or an output of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Value {

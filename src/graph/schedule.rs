@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// Places in the arena are multiples of this: the strictest alignment of storage buffers that WebGPU
 /// allows a device to ask for (`minStorageBufferOffsetAlignment`, 256 by default).
-const ALIGNMENT: u64 = 256;
+pub(crate) const ALIGNMENT: u64 = 256;
 
 /// A buffer in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,7 @@ fn same_bytes(graph: &Graph, a: ValueId, b: ValueId) -> bool {
 }
 
 /// Gives each buffer its offset; bytes of the arena.
-fn place(buffers: &mut [Buffer]) -> u64 {
+pub(crate) fn place(buffers: &mut [Buffer]) -> u64 {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(buffers[*at].size));
     let mut placed: Vec<Buffer> = Vec::new();

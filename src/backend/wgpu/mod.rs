@@ -1,0 +1,299 @@
+//! wgpu: the graph as compute shaders, on any adapter of Vulkan, Metal or DX12.
+
+#![expect(
+    clippy::many_single_char_names,
+    reason = "m, n, k and b, h, s, t, d are what everyone calls the sizes of products and of attention"
+)]
+
+mod build;
+mod chain;
+mod device;
+mod elementwise;
+mod kernels;
+mod lower;
+mod ops;
+mod plan;
+mod transfer;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use self::device::Gpu;
+use self::kernels::{Pipelines, Weights};
+use self::plan::{Flight, Plan};
+use super::{
+    Availability, Backend, Coverage, DeviceInfo, NumericFact, OpRow, PrepareOptions, Prepared,
+    PreparedFacts, RuntimeInfo, Session, Ticket, Trace,
+};
+use crate::error::{Error, Result};
+use crate::graph::passes::{self, Pass};
+use crate::graph::{Dim, Graph};
+use crate::units::{Clock, RealClock};
+use crate::variant::{BackendId, DType, Optimization, ShapePolicy, Tensors, Variant};
+
+/// Version of wgpu that this binary is built with.
+const VERSION: &str = "30";
+
+/// Plans that a session keeps, each with its arena: for so many shapes.
+const MOST_PLANS: usize = 64;
+
+/// The backend for one adapter.
+pub(super) struct WgpuBackend {
+    id: BackendId,
+}
+
+impl WgpuBackend {
+    pub(super) fn new(id: BackendId) -> Self {
+        Self { id }
+    }
+}
+
+fn runtime() -> RuntimeInfo {
+    RuntimeInfo { name: "wgpu".to_owned(), version: VERSION.to_owned(), path: None, sha256: None }
+}
+
+/// The passes that an optimisation level stands for.
+fn passes_of(level: Optimization) -> &'static [Pass] {
+    match level {
+        Optimization::None => &[],
+        Optimization::Basic => &[Pass::Fold, Pass::Canonicalise, Pass::Dead],
+        Optimization::Extended | Optimization::All => &Pass::ALL,
+    }
+}
+
+/// A size for every free dimension of the inputs: what coverage is asked for.
+fn sizes(graph: &Graph) -> BTreeMap<String, usize> {
+    graph.free_dims().into_iter().map(|name| (name, 4)).collect()
+}
+
+impl Backend for WgpuBackend {
+    fn id(&self) -> &BackendId {
+        &self.id
+    }
+
+    fn availability(&self, _options: &PrepareOptions) -> Availability {
+        match device::look(&self.id.device) {
+            Ok(info) => Availability::Ready(DeviceInfo {
+                name: device::describe(&info),
+                runtime: runtime(),
+            }),
+            Err(e) => Availability::Missing(e),
+        }
+    }
+
+    fn coverage(&self, model: &Path, options: &PrepareOptions) -> Result<Coverage> {
+        let gpu = Gpu::open(&self.id.device)?;
+        let mut graph = Graph::read(model)?;
+        let passes = passes_of(options.optimization);
+        passes::run(&mut graph, passes, usize::MAX)?;
+        for id in graph.value_ids() {
+            // Behind what cannot run types are taken for f32: other gaps can be told then.
+            if graph.value(id).dtype.is_none() {
+                graph.set_dtype(id, DType::F32);
+            }
+        }
+        graph.bind(&sizes(&graph))?;
+        crate::graph::infer(&mut graph)?;
+        let graph = build::bound(&graph, std::iter::empty(), passes)?;
+        let missing = match build::build(&graph, &gpu, &Weights::default(), true) {
+            Ok(_) => Vec::new(),
+            Err(gaps) => gaps.missing,
+        };
+        Ok(Coverage::of(graph.nodes.len(), missing))
+    }
+
+    fn prepare(&self, variant: &Variant, options: &PrepareOptions) -> Result<Box<dyn Prepared>> {
+        let clock = RealClock::start();
+        let graph = Graph::read(&variant.path)?;
+        let load = clock.now();
+        let mut graph = graph;
+        let passes = passes_of(options.optimization);
+        passes::run(&mut graph, passes, usize::MAX)?;
+        let gpu = Gpu::open(&self.id.device)?;
+        let shared = Arc::new(Shared {
+            gpu,
+            graph,
+            passes,
+            pipelines: Pipelines::default(),
+            weights: Weights::default(),
+        });
+        // Gaps and facts are those of a small batch: sizes change neither.
+        let small = sizes(&shared.graph);
+        let mut bound = shared.graph.clone();
+        bound.bind(&small)?;
+        crate::graph::infer(&mut bound)?;
+        let bound = build::bound(&bound, std::iter::empty(), passes)?;
+        let built = build::build(&bound, &shared.gpu, &shared.weights, true)
+            .map_err(|gaps| gaps.refused(&bound))?;
+        let numerics: Vec<NumericFact> = built.numerics.clone();
+        // Kernels are compiled now, and not with the first batch.
+        drop(Plan::new(&shared.gpu, &shared.pipelines, &shared.graph.subject, built)?);
+        let compile = clock.now() - load;
+        let facts = PreparedFacts {
+            device: device::describe(&shared.gpu.info),
+            runtime: runtime(),
+            threads: options.threads,
+            shapes: ShapePolicy::Dynamic,
+            load,
+            compile,
+            weights: options.weights,
+            numerics,
+        };
+        Ok(Box::new(WgpuPrepared { shared, facts }))
+    }
+}
+
+/// What all sessions of a variant share.
+struct Shared {
+    gpu: Gpu,
+    graph: Graph,
+    passes: &'static [Pass],
+    pipelines: Pipelines,
+    weights: Weights,
+}
+
+struct WgpuPrepared {
+    shared: Arc<Shared>,
+    facts: PreparedFacts,
+}
+
+impl Prepared for WgpuPrepared {
+    fn spawn(&self) -> Result<Box<dyn Session>> {
+        Ok(Box::new(WgpuSession::new(&self.shared)))
+    }
+
+    fn facts(&self) -> &PreparedFacts {
+        &self.facts
+    }
+
+    fn inspect(&self, sample: &Tensors) -> Result<Option<Vec<OpRow>>> {
+        let mut session = WgpuSession::new(&self.shared);
+        session.run(sample, &mut Trace::default())?;
+        let (gpu, subject) = (&self.shared.gpu, &self.shared.graph.subject);
+        let (plan, _) = session.plan(sample)?;
+        let Some(times) = plan.timed(gpu, sample, subject)? else { return Ok(None) };
+        let total: f64 = times.iter().map(|t| t.ns).sum();
+        let mut rows: BTreeMap<(&str, &str), (usize, f64)> = BTreeMap::new();
+        for step in &times {
+            let row = rows.entry((&step.op, step.kernel)).or_default();
+            *row = (row.0 + 1, row.1 + step.ns);
+        }
+        let mut rows: Vec<OpRow> = rows
+            .into_iter()
+            .map(|((op, kernel), (count, ns))| OpRow {
+                kind: format!("{op} ({kernel})"),
+                provider: self.facts.device.clone(),
+                count,
+                time_share: if total > 0.0 { ns / total } else { 0.0 },
+            })
+            .collect();
+        rows.sort_by(|a, b| b.time_share.total_cmp(&a.time_share));
+        Ok(Some(rows))
+    }
+}
+
+/// Names and sizes of a batch's inputs.
+type Shapes = Vec<(String, Vec<usize>)>;
+
+/// A plan for every shape that was met, and batches in flight.
+struct WgpuSession {
+    shared: Arc<Shared>,
+    plans: HashMap<Shapes, (Plan, u64)>,
+    /// Counts uses of plans, so that the one unused for longest is dropped first.
+    uses: u64,
+    next: u64,
+    flights: Vec<(Ticket, Shapes, Flight, bool)>,
+}
+
+impl WgpuSession {
+    fn new(shared: &Arc<Shared>) -> Self {
+        let (plans, flights) = (HashMap::new(), Vec::new());
+        Self { shared: Arc::clone(shared), plans, uses: 0, next: 0, flights }
+    }
+
+    fn shapes(inputs: &Tensors) -> Shapes {
+        let mut shapes: Shapes =
+            inputs.0.iter().map(|(name, t)| (name.clone(), t.shape().to_vec())).collect();
+        shapes.sort();
+        shapes
+    }
+
+    /// The plan for a batch, and whether it had to be made.
+    fn plan(&mut self, inputs: &Tensors) -> Result<(&mut Plan, bool)> {
+        let shapes = Self::shapes(inputs);
+        self.uses += 1;
+        let is_new = !self.plans.contains_key(&shapes);
+        if is_new {
+            let flying: Vec<&Shapes> = self.flights.iter().map(|(_, shapes, ..)| shapes).collect();
+            if self.plans.len() >= MOST_PLANS
+                && let Some(oldest) = self
+                    .plans
+                    .iter()
+                    .filter(|(shapes, _)| !flying.contains(shapes))
+                    .min_by_key(|(_, (_, used))| *used)
+                    .map(|(shapes, _)| shapes.clone())
+            {
+                self.plans.remove(&oldest);
+            }
+            let plan = self.shared.plan(inputs)?;
+            self.plans.insert(shapes.clone(), (plan, self.uses));
+        }
+        let uses = self.uses;
+        let (plan, used) = self
+            .plans
+            .get_mut(&shapes)
+            .ok_or_else(|| Error::internal("wgpu", "a plan is not where it was put"))?;
+        *used = uses;
+        Ok((plan, is_new))
+    }
+}
+
+impl Shared {
+    /// A plan for a batch's shapes.
+    fn plan(&self, inputs: &Tensors) -> Result<Plan> {
+        let graph = &self.graph;
+        for id in &graph.inputs {
+            let value = graph.value(*id);
+            let Some(dims) = &value.dims else { continue };
+            let fits = inputs.get(&value.name).is_some_and(|t| {
+                let sizes: Vec<Dim> = t.shape().iter().copied().map(Dim::Fixed).collect();
+                sizes.len() == dims.len() && !dims.iter().zip(&sizes).any(|(a, b)| a.contradicts(b))
+            });
+            if !fits {
+                return Err(Error::input(
+                    &graph.subject,
+                    format!("input {} is missing, or of another shape", graph.show(*id)),
+                )
+                .remedy("give inputs of the sizes that `infermark model inspect` lists"));
+            }
+        }
+        let shapes = inputs.0.iter().map(|(name, t)| (name.as_str(), t.shape()));
+        let bound = build::bound(graph, shapes, self.passes)?;
+        let built = build::build(&bound, &self.gpu, &self.weights, true)
+            .map_err(|gaps| gaps.refused(&bound))?;
+        Plan::new(&self.gpu, &self.pipelines, &graph.subject, built)
+    }
+}
+
+impl Session for WgpuSession {
+    fn submit(&mut self, inputs: &Tensors) -> Result<Ticket> {
+        let shared = Arc::clone(&self.shared);
+        let (plan, is_new) = self.plan(inputs)?;
+        let flight = plan.submit(&shared.gpu, inputs, &shared.graph.subject)?;
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        self.flights.push((ticket, Self::shapes(inputs), flight, is_new));
+        Ok(ticket)
+    }
+
+    fn wait(&mut self, ticket: Ticket, trace: &mut Trace) -> Result<Tensors> {
+        let unknown = || Error::internal("wgpu", "waited for a batch that is not in flight");
+        let at = self.flights.iter().position(|(t, ..)| *t == ticket).ok_or_else(unknown)?;
+        let (_, shapes, flight, is_new) = self.flights.swap_remove(at);
+        trace.shape_miss = Some(is_new);
+        let (plan, _) = self.plans.get_mut(&shapes).ok_or_else(unknown)?;
+        plan.wait(&self.shared.gpu, flight)
+    }
+}

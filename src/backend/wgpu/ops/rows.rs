@@ -1,0 +1,239 @@
+//! Operators over axes: rows that lie in order, one after the other.
+
+use super::axis_of;
+use crate::backend::wgpu::kernels::{Elem, Kernel, Shader};
+use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
+use crate::backend::wgpu::view::{Memory, View};
+use crate::graph::op::Reduction;
+use crate::graph::{Node, Weight};
+
+fn kind_number(kind: Reduction) -> f64 {
+    match kind {
+        Reduction::Sum => 0.0,
+        Reduction::Mean => 1.0,
+        Reduction::LogSum => 2.0,
+        Reduction::Max => 3.0,
+        Reduction::Min => 4.0,
+        Reduction::Prod => 5.0,
+        Reduction::L1 => 6.0,
+        Reduction::SumSquare => 7.0,
+        Reduction::L2 => 8.0,
+        Reduction::LogSumExp => 9.0,
+    }
+}
+
+fn reduced(
+    to: &mut Lower<'_>,
+    node: &Node,
+    view: View,
+    axes: &[usize],
+    kind: Reduction,
+) -> Lowered {
+    if !view.elem.is_float() {
+        return Err("of whole numbers".to_owned());
+    }
+    let kept = (0..view.dims.len()).filter(|axis| !axes.contains(axis));
+    let order: Vec<usize> = kept.chain(axes.iter().copied()).collect();
+    let width: usize = axes.iter().map(|axis| view.dims[*axis]).product();
+    if width == 0 {
+        return Err("of no elements".to_owned());
+    }
+    let x = to.in_order(view.transposed(&order))?;
+    let out = to.give(node)?;
+    let kernel = Kernel::new(Shader::Reduce, 3).of("T", x.elem).with("KIND", kind_number(kind));
+    let n = groups(out.len(), to.gpu);
+    to.push(kernel, vec![word(out.len()), word(width)], out.memory, vec![x.memory], n, 0.0);
+    Ok(())
+}
+
+pub(super) fn reduce(
+    to: &mut Lower<'_>,
+    node: &Node,
+    kind: Reduction,
+    noop_with_empty_axes: bool,
+) -> Lowered {
+    let view = to.view(Lower::input_id(node, 0)?)?;
+    let axes = match node.input(1) {
+        None => None,
+        Some(id) => {
+            Some(to.graph.ints(Some(id)).ok_or("whose axes depend on the input's elements")?)
+        }
+    };
+    let rank = view.dims.len();
+    let axes: Vec<usize> = match axes {
+        Some(axes) if !axes.is_empty() => {
+            axes.iter().map(|axis| axis_of(*axis, rank)).collect::<Lowered<_>>()?
+        }
+        _ if noop_with_empty_axes => Vec::new(),
+        _ => (0..rank).collect(),
+    };
+    reduced(to, node, view, &axes, kind)
+}
+
+/// The mean or the largest of every channel.
+pub(super) fn global(to: &mut Lower<'_>, node: &Node, mean: bool) -> Lowered {
+    let view = to.view(Lower::input_id(node, 0)?)?;
+    let axes: Vec<usize> = (2..view.dims.len()).collect();
+    reduced(to, node, view, &axes, if mean { Reduction::Mean } else { Reduction::Max })
+}
+
+pub(super) fn softmax(to: &mut Lower<'_>, node: &Node, axis: i64, log: bool) -> Lowered {
+    let view = to.view(Lower::input_id(node, 0)?)?;
+    let axis = axis_of(axis, view.dims.len())?;
+    // The axis is exchanged with the last one, and back.
+    let mut order: Vec<usize> = (0..view.dims.len()).collect();
+    let last = order.len() - 1;
+    order.swap(axis, last);
+    let x = to.in_order(view.transposed(&order))?;
+    let out = to.alloc(x.elem, x.dims.clone());
+    let width = x.dims[last];
+    let rows = x.len().checked_div(width).unwrap_or(0);
+    let kernel =
+        Kernel::new(Shader::Softmax, 3).of("T", x.elem).with("LOG", f64::from(u8::from(log)));
+    let n = groups(rows, to.gpu);
+    to.push(kernel, vec![word(rows), word(width)], out.memory, vec![x.memory], n, 0.0);
+    to.set(Lower::output_id(node)?, out.transposed(&order));
+    Ok(())
+}
+
+/// A constant that scales or shifts, in f32.
+fn factors(to: &mut Lower<'_>, node: &Node, index: usize) -> Lowered<Option<(Memory, Weight)>> {
+    let Some(id) = node.input(index) else { return Ok(None) };
+    let weight = to.graph.constant(Some(id)).ok_or("whose scale or shift is no constant")?.clone();
+    let memory = to.numbers(&weight)?;
+    Ok(Some((memory, weight)))
+}
+
+/// How rows are normalised.
+struct Rows {
+    rows: usize,
+    width: usize,
+    epsilon: f32,
+    /// Element i of row r is scaled by what is at (r % period) * step + (i / run) % own.
+    period: usize,
+    step: usize,
+    run: usize,
+    own: usize,
+    centred: bool,
+}
+
+fn normalised(
+    to: &mut Lower<'_>,
+    node: &Node,
+    x: &View,
+    rows: &Rows,
+    (scale, shift): (Memory, Option<Memory>),
+) -> Lowered {
+    let out = to.give(node)?;
+    let kernel = Kernel::new(Shader::Norm, 5)
+        .of("T", x.elem)
+        .with("CENTRED", f64::from(u8::from(rows.centred)))
+        .with("SHIFTED", f64::from(u8::from(shift.is_some())));
+    let params = vec![
+        word(rows.rows),
+        word(rows.width),
+        rows.epsilon.to_bits(),
+        word(rows.period),
+        word(rows.step),
+        word(rows.run),
+        word(rows.own),
+    ];
+    let reads = vec![x.memory, scale, shift.unwrap_or(scale)];
+    let n = groups(rows.rows, to.gpu);
+    to.push(kernel, params, out.memory, reads, n, 0.0);
+    Ok(())
+}
+
+pub(super) fn layer(
+    to: &mut Lower<'_>,
+    node: &Node,
+    axis: i64,
+    epsilon: f32,
+    centred: bool,
+) -> Lowered {
+    if node.outputs.len() > 1 && node.outputs[1..].iter().any(Option::is_some) {
+        return Err("whose mean or deviation is asked for".to_owned());
+    }
+    let x = to.dense(Lower::input_id(node, 0)?)?;
+    let axis = axis_of(axis, x.dims.len())?;
+    let width: usize = x.dims[axis..].iter().product();
+    let (scale, weight) = factors(to, node, 1)?.ok_or("without its scale")?;
+    let shift = factors(to, node, 2)?;
+    if weight.len() != width || shift.as_ref().is_some_and(|(_, w)| w.len() != width) {
+        return Err("whose scale or shift is no row".to_owned());
+    }
+    let rows = x.len().checked_div(width).unwrap_or(0);
+    let rows = Rows { rows, width, epsilon, period: 1, step: 0, run: 1, own: width, centred };
+    normalised(to, node, &x, &rows, (scale, shift.map(|(memory, _)| memory)))
+}
+
+/// `InstanceNormalization`, and `GroupNormalization` with its number of groups.
+pub(super) fn groups_of(channels: usize, groups: Option<usize>) -> Lowered<(usize, usize)> {
+    let groups = groups.unwrap_or(channels);
+    let each = channels.checked_div(groups).ok_or("of no groups")?;
+    if each * groups == channels { Ok((groups, each)) } else { Err("of uneven groups".to_owned()) }
+}
+
+pub(super) fn grouped(
+    to: &mut Lower<'_>,
+    node: &Node,
+    count: Option<usize>,
+    epsilon: f32,
+) -> Lowered {
+    let x = to.dense(Lower::input_id(node, 0)?)?;
+    let [batch, channels, ..] = x.dims[..] else { return Err("of no channels".to_owned()) };
+    let (count, each) = groups_of(channels, count)?;
+    let places: usize = x.dims[2..].iter().product();
+    let (scale, weight) = factors(to, node, 1)?.ok_or("without its scale")?;
+    let shift = factors(to, node, 2)?;
+    if weight.len() != channels || shift.as_ref().is_some_and(|(_, w)| w.len() != channels) {
+        return Err("whose scale or shift is no vector of the channels".to_owned());
+    }
+    let rows = Rows {
+        rows: batch * count,
+        width: each * places,
+        epsilon,
+        period: count,
+        step: each,
+        run: places.max(1),
+        own: each,
+        centred: true,
+    };
+    normalised(to, node, &x, &rows, (scale, shift.map(|(memory, _)| memory)))
+}
+
+/// `BatchNormalization` for inference: one factor and one shift a channel, computed once.
+pub(super) fn batch_norm(to: &mut Lower<'_>, node: &Node, epsilon: f32) -> Lowered {
+    let id = Lower::output_id(node)?;
+    let (elem, dims) = (to.elem(id)?, to.dims(id)?);
+    let constant = |to: &Lower<'_>, index: usize| -> Lowered<Vec<f32>> {
+        let weight =
+            to.graph.constant(node.input(index)).ok_or("whose numbers are no constants")?;
+        Ok(weight.to_f32())
+    };
+    let (scale, bias) = (constant(to, 1)?, constant(to, 2)?);
+    let (mean, variance) = (constant(to, 3)?, constant(to, 4)?);
+    let channels = dims.get(1).copied().unwrap_or(1);
+    if [&scale, &bias, &mean, &variance].iter().any(|v| v.len() != channels) {
+        return Err("whose numbers are no vectors of the channels".to_owned());
+    }
+    let factors: Vec<f32> =
+        scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
+    let shifts: Vec<f32> =
+        bias.iter().zip(&mean).zip(&factors).map(|((b, m), f)| b - m * f).collect();
+    let mut per_channel = vec![1; dims.len().saturating_sub(1)];
+    if let Some(first) = per_channel.first_mut() {
+        *first = channels;
+    }
+    let leaf = |to: &mut Lower<'_>, values: &[f32]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let buffer = crate::backend::wgpu::kernels::filled(to.gpu, &bytes)?;
+        let memory = to.keep(std::sync::Arc::new(buffer));
+        to.leaf(&View::dense(memory, Elem::F32, per_channel.clone()), &dims)
+    };
+    let (factor, shift) = (leaf(to, &factors)?, leaf(to, &shifts)?);
+    let x = to.operand(Lower::input_id(node, 0)?, &dims)?;
+    let value = format!("({} * {} + {})", x.value, factor.value, shift.value);
+    let expr = crate::backend::wgpu::chain::Expr::of(&[&x, &factor, &shift], value, elem, dims);
+    to.finish(node, expr)
+}

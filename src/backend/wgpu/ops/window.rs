@@ -1,0 +1,162 @@
+//! Convolutions and pooling: windows that slide over an image.
+
+use super::product::with_activation;
+use crate::backend::wgpu::kernels::{Kernel, Shader};
+use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
+use crate::backend::wgpu::view::View;
+use crate::graph::Node;
+use crate::graph::op::{Activation, ConvAttributes, Pads, PoolAttributes, Window};
+
+/// A window along one axis.
+#[derive(Clone, Copy)]
+struct Axis {
+    size: usize,
+    out: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    before: usize,
+    after: usize,
+}
+
+/// The window along every axis; sizes of the output are those that were inferred.
+fn axes(window: &Window, kernel: &[usize], x: &[usize], out: &[usize]) -> Lowered<Vec<Axis>> {
+    let rank = x.len();
+    if kernel.len() != rank || out.len() != rank {
+        return Err("whose window has other axes".to_owned());
+    }
+    let at = |list: &[usize], axis: usize, other: usize| list.get(axis).copied().unwrap_or(other);
+    Ok((0..rank)
+        .map(|axis| {
+            let (stride, dilation) = (at(&window.strides, axis, 1), at(&window.dilations, axis, 1));
+            let needed = (out[axis].saturating_sub(1) * stride) + (kernel[axis] - 1) * dilation + 1;
+            let missing = needed.saturating_sub(x[axis]);
+            let (before, after) = match &window.pads {
+                Pads::Explicit(pads) => (at(pads, axis, 0), at(pads, rank + axis, 0)),
+                Pads::SameUpper => (missing / 2, missing - missing / 2),
+                Pads::SameLower => (missing - missing / 2, missing / 2),
+                Pads::Valid => (0, 0),
+            };
+            let (size, out, kernel) = (x[axis], out[axis], kernel[axis]);
+            Axis { size, out, kernel, stride, dilation, before, after }
+        })
+        .collect())
+}
+
+/// A single axis is an image one element high.
+fn image(mut axes: Vec<Axis>) -> Lowered<[Axis; 2]> {
+    let flat = Axis { size: 1, out: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0 };
+    if axes.len() == 1 {
+        axes.insert(0, flat);
+    }
+    axes.try_into().map_err(|axes: Vec<Axis>| format!("in {} dimensions", axes.len()))
+}
+
+fn spatial<'v>(view: &'v View, what: &str) -> Lowered<&'v [usize]> {
+    match &view.dims[..] {
+        [_, _, rest @ ..] if !rest.is_empty() => Ok(rest),
+        _ => Err(format!("whose {what} is no image")),
+    }
+}
+
+pub(super) fn conv(
+    to: &mut Lower<'_>,
+    node: &Node,
+    conv: &ConvAttributes,
+    activation: Option<Activation>,
+) -> Lowered {
+    let x = to.dense(Lower::input_id(node, 0)?)?;
+    if !x.elem.is_float() {
+        return Err("of whole numbers".to_owned());
+    }
+    let graph = to.graph;
+    let weight = graph.constant(node.input(1)).ok_or("whose weights are no constants")?;
+    let out = to.give(node)?;
+    let shape = weight.shape().to_vec();
+    let (filters, each) = (shape[0], shape[1]);
+    let axes = axes(&conv.window, &shape[2..], spatial(&x, "input")?, spatial(&out, "output")?)?;
+    let [high, wide] = image(axes)?;
+    let groups = conv.group.max(1);
+    if each * groups != x.dims[1] || filters % groups != 0 {
+        return Err(format!("of {:?} with weights {shape:?} in {groups} groups", x.dims));
+    }
+    let w = to.numbers(weight)?;
+    let bias = match node.input(2) {
+        None => None,
+        Some(id) => Some(to.numbers(graph.constant(Some(id)).ok_or("whose bias is no constant")?)?),
+    };
+    let params = [
+        x.dims[1],
+        filters,
+        each,
+        filters / groups,
+        high.size,
+        wide.size,
+        high.out,
+        wide.out,
+        high.kernel,
+        wide.kernel,
+        high.stride,
+        wide.stride,
+        high.dilation,
+        wide.dilation,
+        high.before,
+        wide.before,
+        usize::from(bias.is_some()),
+    ];
+    let places = high.out * wide.out;
+    let kernel = with_activation(Kernel::new(Shader::Conv, 5).of("T", x.elem), activation);
+    let count = [word(places.div_ceil(4).div_ceil(16)), word(filters.div_ceil(4)), word(x.dims[0])];
+    let flops = 2.0 * (x.dims[0] * filters * places * each * high.kernel * wide.kernel) as f64;
+    to.count(&format!("conv {}", x.elem.wgsl()), false, None);
+    if out.len() > 0 {
+        let reads = vec![x.memory, w, bias.unwrap_or(w)];
+        to.push(kernel, params.map(word).to_vec(), out.memory, reads, count, flops);
+    }
+    Ok(())
+}
+
+/// The largest, or with `mean` the mean; whether it counts the padding.
+pub(super) fn pool(
+    to: &mut Lower<'_>,
+    node: &Node,
+    pool: &PoolAttributes,
+    mean: Option<bool>,
+) -> Lowered {
+    if node.output(1).is_some() {
+        return Err("whose places are asked for".to_owned());
+    }
+    let x = to.dense(Lower::input_id(node, 0)?)?;
+    if !x.elem.is_float() {
+        return Err("of whole numbers".to_owned());
+    }
+    let out = to.give(node)?;
+    let kernel = &pool.window.kernel_shape;
+    let axes = axes(&pool.window, kernel, spatial(&x, "input")?, spatial(&out, "output")?)?;
+    let [high, wide] = image(axes)?;
+    let params = [
+        out.len(),
+        high.size,
+        wide.size,
+        high.out,
+        wide.out,
+        high.kernel,
+        wide.kernel,
+        high.stride,
+        wide.stride,
+        high.dilation,
+        wide.dilation,
+        high.before,
+        wide.before,
+        high.after,
+        wide.after,
+    ];
+    let number = |is: bool| f64::from(u8::from(is));
+    let kernel = Kernel::new(Shader::Pool, 3)
+        .of("T", x.elem)
+        .with("MEAN", number(mean.is_some()))
+        .with("COUNT_PADDING", number(mean.unwrap_or(false)));
+    let n = groups(out.len(), to.gpu);
+    to.push(kernel, params.map(word).to_vec(), out.memory, vec![x.memory], n, 0.0);
+    Ok(())
+}

@@ -1,0 +1,64 @@
+// activation(a · b + bias), four rows and four columns an invocation, from registers: for adapters on which
+// barriers cost more than reading again.
+
+@group(0) @binding(0) var<storage, read> p: array<u32>;
+@group(0) @binding(1) var<storage, read_write> out: array<T>;
+@group(0) @binding(2) var<storage, read_write> a: array<vec4<A>>;
+@group(0) @binding(3) var<storage, read_write> b: array<vec4<W>>;
+@group(0) @binding(4) var<storage, read_write> bias: array<f32>;
+
+// p: m, n, k/4, columns of b in fours, whether there is a bias, then distances of whole matrices of a (in
+// fours), b (in fours) and out, z counting them.
+@compute @workgroup_size(16, 4)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let m = p[0];
+    let n = p[1];
+    let wide = p[3];
+    let row = id.y * 4u;
+    if (row >= m || id.x >= wide) {
+        return;
+    }
+    let steps = p[2];
+    // Rows past the end repeat the last one, and are not written.
+    let first = id.z * p[5];
+    let r0 = first + row * steps;
+    let r1 = first + min(row + 1u, m - 1u) * steps;
+    let r2 = first + min(row + 2u, m - 1u) * steps;
+    let r3 = first + min(row + 3u, m - 1u) * steps;
+    var at = id.z * p[6] + id.x;
+    var s0 = vec4<f32>();
+    var s1 = vec4<f32>();
+    var s2 = vec4<f32>();
+    var s3 = vec4<f32>();
+    for (var k = 0u; k < steps; k += 1u) {
+        let b0 = vec4<f32>(b[at]);
+        let b1 = vec4<f32>(b[at + wide]);
+        let b2 = vec4<f32>(b[at + 2u * wide]);
+        let b3 = vec4<f32>(b[at + 3u * wide]);
+        at += 4u * wide;
+        let a0 = vec4<f32>(a[r0 + k]);
+        s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
+        let a1 = vec4<f32>(a[r1 + k]);
+        s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
+        let a2 = vec4<f32>(a[r2 + k]);
+        s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
+        let a3 = vec4<f32>(a[r3 + k]);
+        s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    }
+    let column = id.x * 4u;
+    let to = id.z * p[7] + row * n + column;
+    write(to, s0, column, n);
+    if (row + 1u < m) { write(to + n, s1, column, n); }
+    if (row + 2u < m) { write(to + 2u * n, s2, column, n); }
+    if (row + 3u < m) { write(to + 3u * n, s3, column, n); }
+}
+
+fn write(to: u32, sums: vec4<f32>, column: u32, n: u32) {
+    for (var j = 0u; j < 4u; j += 1u) {
+        if (column + j < n) {
+            var v = sums[j];
+            if (p[4] != 0u) { v += bias[column + j]; }
+            out[to + j] = T(activated(v));
+        }
+    }
+}
