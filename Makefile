@@ -38,8 +38,9 @@ audit: $(TOOLS)/bin/cargo-deny
 	  echo "NOT CHECKED: security advisories; their database cannot be reached from here"; \
 	fi
 
+# It runs for a second, so it is not optimised: that would take minutes.
 $(TOOLS)/bin/cargo-deny:
-	$(CARGO) install cargo-deny --locked --version $(DENY_VERSION) --root $(TOOLS)
+	$(CARGO) install cargo-deny --debug --locked --version $(DENY_VERSION) --root $(TOOLS)
 
 # As many cases as took ten minutes on two virtual CPUs.
 FUZZ_CASES ?= 75000000

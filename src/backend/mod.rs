@@ -4,6 +4,8 @@
 mod candle;
 #[cfg(any(feature = "candle", feature = "ort"))]
 mod finished;
+#[cfg(any(feature = "candle", feature = "wgpu"))]
+mod integers;
 mod mock;
 #[cfg(feature = "ort")]
 mod ort;

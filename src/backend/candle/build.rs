@@ -8,10 +8,10 @@ use super::cells;
 use super::lower::{self, lower};
 use super::ops::product::{Epilogue, Factor, activated, computed_in, constant_factor};
 use super::ops::quantise::conv_integer_kernel;
-use super::packed::Packed;
+use super::packed::{Packed, real};
 use super::plan::{Input, Place, Plan, Step, one_line};
-use super::quantised::{self, Product};
 use super::step::{Inputs, Kernel, Site};
+use crate::backend::integers::{Product, find, live};
 use crate::backend::{Coverage, NumericFact};
 use crate::error::{Error, Result};
 use crate::graph::op::Activation;
@@ -83,7 +83,7 @@ impl<'a> Builder<'a> {
 
     fn build(mut self) -> std::result::Result<Plan, (String, Gaps)> {
         let graph = self.graph;
-        let (mut products, refused) = quantised::find(graph, |node| self.site(node));
+        let (mut products, refused) = find(graph);
         let live = live(graph, &products);
         let mut inputs = Vec::new();
         for id in &graph.inputs {
@@ -199,11 +199,11 @@ impl<'a> Builder<'a> {
 
     /// A product with integer weights, on candle's quantised kernels where they take it.
     fn product(&mut self, node: &'a Node, product: &Product) {
-        let asks = product.asks;
+        let asks = product.activations.name();
         let packed = match Packed::new(&product.weights, self.threads, self.device) {
             Ok(packed) => packed,
             Err(reason) => {
-                let plain = product.weights.real(self.device).map_err(|e| e.to_string());
+                let plain = real(&product.weights, self.device).map_err(|e| e.to_string());
                 return match plain {
                     Ok(weights) => self.plain(node, product, weights, reason),
                     Err(reason) => self.gap(node, reason),
@@ -213,7 +213,8 @@ impl<'a> Builder<'a> {
         let (kernel, activations) = (packed.kernel(), packed.activations());
         let activations = format!("{activations}; the model asks for {asks}");
         self.count(kernel, Some(activations), false, packed.hindrance());
-        let (activation, bounds, threads) = (product.activation, product.bounds, self.threads);
+        let (activation, bounds, threads) =
+            (product.activation, product.activations.bounds(), self.threads);
         let run: Kernel = Box::new(move |inputs: &Inputs<'_>| {
             let x = cut(inputs.at(0)?, bounds, threads)?;
             Ok(vec![packed.multiply(&x, inputs.maybe(1), activation)?])
@@ -226,7 +227,8 @@ impl<'a> Builder<'a> {
     fn plain(&mut self, node: &'a Node, product: &Product, weights: Tensor, reason: String) {
         let kernel = "gemm f32".to_owned();
         self.count(&kernel, None, true, Some(reason));
-        let (activation, bounds, threads) = (product.activation, product.bounds, self.threads);
+        let (activation, bounds, threads) =
+            (product.activation, product.activations.bounds(), self.threads);
         let width = product.weights.n;
         let factor = match Factor::new(weights, threads) {
             Ok(factor) => factor,
@@ -365,24 +367,4 @@ fn cut(x: &Tensor, bounds: Option<(f32, f32)>, threads: usize) -> candle_core::R
         }
         None => Ok(x.clone()),
     }
-}
-
-/// Which nodes something needs, when recognised products read nothing but their factor and bias.
-fn live(graph: &Graph, products: &HashMap<usize, Product>) -> Vec<bool> {
-    let mut needed: HashSet<ValueId> = graph.outputs.iter().copied().collect();
-    let mut live = vec![false; graph.nodes.len()];
-    for (at, node) in graph.nodes.iter().enumerate().rev() {
-        if !node.outputs.iter().flatten().any(|id| needed.contains(id)) {
-            continue;
-        }
-        live[at] = true;
-        match products.get(&at) {
-            Some(product) => {
-                needed.insert(product.x);
-                needed.extend(product.bias);
-            }
-            None => needed.extend(node.reads()),
-        }
-    }
-    live
 }

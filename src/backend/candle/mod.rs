@@ -16,7 +16,6 @@ mod lower;
 mod ops;
 mod packed;
 mod plan;
-mod quantised;
 mod simd;
 mod step;
 

@@ -17,6 +17,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use super::gemm::isa;
 use super::ops::product::{Epilogue, Factor};
 use super::step::{Lowered, Site, one};
+use crate::backend::integers::{Integers, unpacked};
 use crate::graph::op::{Activation, NBits};
 
 /// Numbers that share a scale in candle's blocks.
@@ -27,21 +28,6 @@ const TILE_N: usize = 16;
 /// Rows are filled up to whole tiles while that makes them at most so many times longer: the kernels
 /// that take any length were measured to be five times slower (docs/measurements/candle.md).
 const MOST_PADDING: usize = 4;
-
-/// Integer weights as a model has them, a row a column of the product.
-pub(super) struct Integers {
-    pub(super) n: usize,
-    pub(super) k: usize,
-    /// `[n, k]`
-    pub(super) values: Vec<i8>,
-    /// `[n, k / block]`
-    pub(super) scales: Vec<f32>,
-    /// Neighbours along k that share a scale; `k` for one scale a row.
-    pub(super) block: usize,
-    /// What is to be added to a row's values, `[n]`; empty where nothing is. Weights of unsigned 8 bits
-    /// less their zero points take 9 bits.
-    pub(super) offsets: Vec<i16>,
-}
 
 /// Kernels of candle's that multiply quantised weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +155,7 @@ impl Packed {
             Kernel::Tiles => {
                 let filled = (padded > k).then(|| format!("rows of {k} filled up to {padded}"));
                 let wide = (isa() == "AVX-512").then(|| {
-                    "these kernels were measured to be no faster than f32 by AVX-512".to_owned()
+                    "a whole model was measured to be no faster than in f32 by AVX-512".to_owned()
                 });
                 let both: Vec<String> = filled.into_iter().chain(wide).collect();
                 (!both.is_empty()).then(|| both.join("; "))
@@ -280,121 +266,21 @@ impl Integers {
     }
 }
 
-/// Weights of `MatMulNBits`, less their zero points, which can take a bit more than the weights have.
-pub(super) struct Unpacked {
-    n: usize,
-    k: usize,
-    values: Vec<i16>,
-    scales: Vec<f32>,
-    block: usize,
-}
-
-impl Unpacked {
-    /// The same in 8 bits, where they fit.
-    pub(super) fn narrow(&self) -> std::result::Result<Integers, String> {
-        let Self { n, k, block, .. } = *self;
-        let narrow =
-            |v: &i16| i8::try_from(*v).map_err(|_| format!("whose weights do not fit 8 bits: {v}"));
-        let values = self.values.iter().map(narrow).collect::<std::result::Result<_, _>>()?;
-        Ok(Integers { n, k, values, scales: self.scales.clone(), block, offsets: Vec::new() })
-    }
-}
-
-/// Unpacks the weights of `MatMulNBits`; an error where they are no constants, or not as many as they
-/// must be.
-pub(super) fn unpacked(site: &Site<'_>, bits: &NBits) -> std::result::Result<Unpacked, String> {
-    let constant = |index: usize, what: &str| {
-        site.constant(index).ok_or_else(|| format!("whose {what} are no constants"))
-    };
-    if bits.bits > 8 || 8 % bits.bits != 0 {
-        return Err(format!("of {} bits", bits.bits));
-    }
-    if site.node.input(4).is_some() {
-        return Err("with a group index".to_owned());
-    }
-    let (packed, scales) = (constant(1, "weights")?, constant(2, "scales")?);
-    let (n, k, block) = (bits.n, bits.k, bits.block_size);
-    if n == 0 || k == 0 || block == 0 {
-        return Err("of no weights".to_owned());
-    }
-    let blocks = k.div_ceil(block);
-    let (each, mask) = (8 / bits.bits, u8::MAX >> (8 - bits.bits));
-    let number = |bytes: &[u8], at: usize| {
-        bytes.get(at / each).map_or(0, |b| (b >> (at % each * bits.bits)) & mask)
-    };
-    let middle = 1_i16 << (bits.bits - 1);
-    let zeros = match site.node.input(3) {
-        Some(_) => Some(constant(3, "zero points")?),
-        None => None,
-    };
-    if zeros.is_some_and(|zeros| zeros.dtype().is_float()) {
-        return Err("with zero points that are no whole numbers".to_owned());
-    }
-    let zeros = zeros.map(|zeros| zeros.bytes().as_ref());
-    // Zero points are packed row by row.
-    let zero_row = blocks.div_ceil(each);
-    let blob = block * bits.bits / 8;
-    let all = [
-        (packed.bytes().len(), Some(n * blocks * blob), "bytes of weights"),
-        (scales.len(), Some(n * blocks), "scales"),
-        (zeros.map_or(0, <[u8]>::len), zeros.map(|_| n * zero_row), "bytes of zero points"),
-    ];
-    for (count, wanted, what) in all {
-        if wanted.is_some_and(|wanted| wanted != count) {
-            return Err(format!("with {count} {what}, not {}", wanted.unwrap_or_default()));
-        }
-    }
-    let mut values = Vec::with_capacity(n * k);
-    for row in 0..n {
-        for at in 0..k {
-            let in_block = &packed.bytes()[(row * blocks + at / block) * blob..];
-            let zero = zeros.map_or(middle, |z| {
-                i16::from(number(z.get(row * zero_row..).unwrap_or_default(), at / block))
-            });
-            values.push(i16::from(number(in_block, at % block)) - zero);
-        }
-    }
-    let block = if blocks == 1 { k } else { block };
-    Ok(Unpacked { n, k, values, scales: scales.to_f32(), block })
-}
-
-/// Whole numbers with their scales as the numbers they stand for, `[k, n]`.
-fn real(
-    values: impl Iterator<Item = f32>,
-    scales: &[f32],
-    (n, k, block): (usize, usize, usize),
-    device: &Device,
-) -> Result<Tensor> {
-    let per_row = k.div_ceil(block);
-    let mut all = vec![0.0_f32; n * k];
-    for (place, value) in values.enumerate() {
-        let (row, at) = (place / k, place % k);
-        all[at * n + row] = value * scales[row * per_row + at / block];
-    }
-    Tensor::from_vec(all, (k, n), device)
-}
-
-impl Integers {
-    /// As numbers, `[k, n]`: for where candle has no blocks like these.
-    pub(super) fn real(&self, device: &Device) -> Result<Tensor> {
-        let offset = |at: usize| self.offsets.get(at / self.k).copied().unwrap_or(0);
-        let each = self.values.iter().enumerate();
-        let values = each.map(|(at, v)| f32::from(i16::from(*v) + offset(at)));
-        real(values, &self.scales, (self.n, self.k, self.block), device)
-    }
-}
-
 /// `MatMulNBits` as plain numbers: the weights are unpacked once, and multiplied in f32.
 pub(super) fn n_bits(site: &Site<'_>, bits: &NBits) -> Lowered {
-    let Unpacked { n, k, values, scales, block } = unpacked(site, bits)?;
-    let values = values.into_iter().map(f32::from);
-    let weights = real(values, &scales, (n, k, block), site.device).map_err(|e| e.to_string())?;
-    let threads = site.threads;
-    let factor = Factor::new(weights, threads).map_err(|e| e.to_string())?;
+    let weights = unpacked(site.graph, site.node, bits)?;
+    let (n, threads) = (weights.n, site.threads);
+    let real = Tensor::from_vec(weights.real(), (weights.k, n), site.device);
+    let factor = real.and_then(|real| Factor::new(real, threads)).map_err(|e| e.to_string())?;
     one(move |inputs| {
         let (out, bias, width) = (factor.multiply(inputs.at(0)?)?, inputs.maybe(5), n);
         Epilogue { bias, scale: None, activation: None, width, threads }.apply(out)
     })
+}
+
+/// Weights as numbers, `[k, n]`.
+pub(super) fn real(weights: &Integers, device: &Device) -> Result<Tensor> {
+    Tensor::from_vec(weights.real(), (weights.k, weights.n), device)
 }
 
 #[cfg(test)]
@@ -424,7 +310,7 @@ mod tests {
             let weights = Integers { n, k, values, scales, block, offsets };
             let x: Vec<f32> = (0..rows * k).map(|i| ((i * 53 % 97) as f32 - 48.0) / 40.0).collect();
             let x = Tensor::from_vec(x, (rows, k), &Device::Cpu).unwrap();
-            let right = x.matmul(&weights.real(&Device::Cpu).unwrap()).unwrap();
+            let right = x.matmul(&real(&weights, &Device::Cpu).unwrap()).unwrap();
             let right = cells::singles(&right).unwrap();
             let size = right.iter().map(|v| v * v).sum::<f32>().sqrt();
             for threads in [1, 2] {

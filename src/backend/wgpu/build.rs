@@ -6,6 +6,7 @@ use super::device::Gpu;
 use super::kernels::Weights;
 use super::lower::{Input, Lower, Output, Task};
 use super::ops;
+use crate::backend::integers::{find, live};
 use crate::backend::{Coverage, NumericFact};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -68,9 +69,16 @@ pub(super) fn build(
             }
         }
     }
-    for node in &graph.nodes {
+    let (mut products, refused) = find(graph);
+    let live = live(graph, &products);
+    for (at, node) in graph.nodes.iter().enumerate().filter(|(at, _)| live[*at]) {
         node.op.name().clone_into(&mut to.op);
-        if let Err(why) = ops::lower(&mut to, node) {
+        let done = match products.remove(&at) {
+            Some(product) => ops::integer_product(&mut to, node, &product),
+            None => ops::lower(&mut to, node),
+        };
+        if let Err(why) = done {
+            let why = refused.get(&at).cloned().unwrap_or(why);
             gaps.add(&node.name, (node.op.domain(), node.op.name()), why);
             // What reads its outputs is no gap for that.
             for id in node.outputs.iter().flatten() {

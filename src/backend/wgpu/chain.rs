@@ -51,8 +51,8 @@ impl Expr {
 
     /// A function of several; `value` is its text.
     pub(super) fn of(parts: &[&Self], value: String, elem: Elem, dims: Vec<usize>) -> Self {
-        let (mut lets, mut leaves): (Vec<(usize, String)>, Vec<(usize, View)>) =
-            (Vec::new(), Vec::new());
+        let mut lets: Vec<(usize, String)> = Vec::new();
+        let mut leaves: Vec<(usize, View)> = Vec::new();
         for part in parts {
             for one in &part.lets {
                 if !lets.iter().any(|(name, _)| *name == one.0) {
@@ -189,7 +189,7 @@ impl Lower<'_> {
         }
         body.push_str(&format!("    out[i] = O({});", expr.value));
         kernel.marks = vec![("bindings", bindings), ("body", body)];
-        self.push(kernel, params, out.memory, reads, groups(n, self.gpu), 0.0);
+        self.push(kernel, params, out.memory, reads, groups(n, self.gpu));
         Ok(out)
     }
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use wgpu::{DeviceType, Features};
 
+use super::kernels::Pipelines;
 use crate::error::{Error, Result};
 
 /// Features that kernels use where an adapter has them.
@@ -18,6 +19,8 @@ pub(super) struct Gpu {
     pub(super) info: wgpu::AdapterInfo,
     pub(super) features: Features,
     pub(super) limits: wgpu::Limits,
+    /// Every kernel that was compiled for it.
+    pub(super) pipelines: Pipelines,
     /// What wgpu reported outside of a call, first things first.
     faults: Arc<Mutex<Vec<String>>>,
 }
@@ -107,8 +110,19 @@ pub(super) fn look(wanted: &str) -> Result<wgpu::AdapterInfo> {
 }
 
 impl Gpu {
-    /// Opens the adapter called `wanted`.
-    pub(super) fn open(wanted: &str) -> Result<Self> {
+    /// The adapter called `wanted`, opened once in a process.
+    pub(super) fn open(wanted: &str) -> Result<Arc<Self>> {
+        static OPEN: Mutex<Vec<(String, Arc<Gpu>)>> = Mutex::new(Vec::new());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, gpu)) = open.iter().find(|(name, _)| name == wanted) {
+            return Ok(Arc::clone(gpu));
+        }
+        let gpu = Arc::new(Self::new(wanted)?);
+        open.push((wanted.to_owned(), Arc::clone(&gpu)));
+        Ok(gpu)
+    }
+
+    fn new(wanted: &str) -> Result<Self> {
         let adapter = choose(wanted)?;
         let (info, limits) = (adapter.get_info(), adapter.limits());
         let has = adapter.features();
@@ -138,7 +152,8 @@ impl Gpu {
                 lost(format!("the device was lost: {message}"));
             }
         });
-        Ok(Self { device, queue, info, features, limits, faults })
+        let pipelines = Pipelines::default();
+        Ok(Self { device, queue, info, features, limits, pipelines, faults })
     }
 
     /// An error where wgpu has reported something since the last time.

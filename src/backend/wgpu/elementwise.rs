@@ -32,9 +32,10 @@ pub(super) fn is_elementwise(op: &Op) -> bool {
 fn unary(kind: Unary, x: &str) -> Option<String> {
     Some(match kind {
         Unary::Abs => format!("abs({x})"),
-        Unary::Acos => format!("acos({x})"),
+        // By the tangent: what some drivers have for these two is right to 1e-4 only.
+        Unary::Acos => format!("atan2(sqrt((1.0 - {x}) * (1.0 + {x})), {x})"),
         Unary::Acosh => format!("acosh({x})"),
-        Unary::Asin => format!("asin({x})"),
+        Unary::Asin => format!("atan2({x}, sqrt((1.0 - {x}) * (1.0 + {x})))"),
         Unary::Asinh => format!("asinh({x})"),
         Unary::Atan => format!("atan({x})"),
         Unary::Atanh => format!("atanh({x})"),

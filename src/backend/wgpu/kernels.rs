@@ -23,11 +23,16 @@ pub(super) enum Shader {
     Reduce,
     Softmax,
     Tiled,
+    Dots,
+    Integers,
+    Quantise,
+    Range,
+    Scale,
 }
 
 impl Shader {
     #[cfg(test)]
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 18] = [
         Self::Attention,
         Self::Chain,
         Self::Conv,
@@ -41,6 +46,11 @@ impl Shader {
         Self::Reduce,
         Self::Softmax,
         Self::Tiled,
+        Self::Dots,
+        Self::Integers,
+        Self::Quantise,
+        Self::Range,
+        Self::Scale,
     ];
 
     /// Its file's name without the ending: what tables call the kernel.
@@ -59,6 +69,11 @@ impl Shader {
             Self::Reduce => "reduce",
             Self::Softmax => "softmax",
             Self::Tiled => "tiled",
+            Self::Dots => "dots",
+            Self::Integers => "integers",
+            Self::Quantise => "quantise",
+            Self::Range => "range",
+            Self::Scale => "scale",
         }
     }
 
@@ -77,12 +92,26 @@ impl Shader {
             Self::Reduce => include_str!("shaders/reduce.wgsl"),
             Self::Softmax => include_str!("shaders/softmax.wgsl"),
             Self::Tiled => include_str!("shaders/tiled.wgsl"),
+            Self::Dots => include_str!("shaders/dots.wgsl"),
+            Self::Integers => include_str!("shaders/integers.wgsl"),
+            Self::Quantise => include_str!("shaders/quantise.wgsl"),
+            Self::Range => include_str!("shaders/range.wgsl"),
+            Self::Scale => include_str!("shaders/scale.wgsl"),
         }
     }
 
     /// Whether it calls what stands in `math.wgsl`.
     fn uses_math(self) -> bool {
-        matches!(self, Self::Chain | Self::Conv | Self::MatMul | Self::Naive | Self::Tiled)
+        matches!(
+            self,
+            Self::Chain
+                | Self::Conv
+                | Self::Dots
+                | Self::Integers
+                | Self::MatMul
+                | Self::Naive
+                | Self::Tiled
+        )
     }
 }
 

@@ -27,8 +27,6 @@ pub(super) struct Task {
     pub(super) groups: [u32; 3],
     /// The operator it belongs to.
     pub(super) op: String,
-    /// Floating-point operations.
-    pub(super) flops: f64,
 }
 
 /// An input of the model.
@@ -59,6 +57,12 @@ pub(super) struct Lower<'a> {
     pub(super) pending: HashMap<ValueId, Expr>,
     pub(super) readers: HashMap<ValueId, Vec<usize>>,
     pub(super) numerics: Vec<NumericFact>,
+    /// Scale and zero point of tensors that are quantised by their range.
+    pub(super) ranges: HashMap<ValueId, Memory>,
+    /// The same of tensors that are quantised by numbers of the model: their bits.
+    pub(super) statics: HashMap<[u32; 2], Memory>,
+    /// Quantised tensors, by what they are made of and the scale.
+    pub(super) quantised: HashMap<(Memory, Memory), Memory>,
     /// The operator that is lowered now.
     pub(super) op: String,
     pub(super) names: usize,
@@ -69,9 +73,8 @@ pub(super) struct Lower<'a> {
 /// How a type is held on the device; an error where it cannot be.
 pub(super) fn held(dtype: DType, gpu: &Gpu) -> Lowered<Elem> {
     Ok(match dtype {
-        DType::F32 | DType::BF16 => Elem::F32,
         DType::F16 if gpu.has_f16() => Elem::F16,
-        DType::F16 => Elem::F32,
+        DType::F32 | DType::F16 | DType::BF16 => Elem::F32,
         DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::U8 | DType::U16 => Elem::I32,
         DType::Bool => Elem::U32,
         _ => return Err(format!("of {dtype}, which WGSL does not have")),
@@ -133,6 +136,9 @@ impl<'a> Lower<'a> {
             pending: HashMap::new(),
             readers,
             numerics: Vec::new(),
+            ranges: HashMap::new(),
+            statics: HashMap::new(),
+            quantised: HashMap::new(),
             op: String::new(),
             names: 0,
             fuses: true,
@@ -218,17 +224,17 @@ impl<'a> Lower<'a> {
     /// Where the elements of a value lie in order.
     pub(super) fn dense(&mut self, id: ValueId) -> Lowered<View> {
         let view = self.view(id)?;
-        self.in_order(view)
+        Ok(self.in_order(view))
     }
 
     /// The same elements in order, copied where they are not.
-    pub(super) fn in_order(&mut self, view: View) -> Lowered<View> {
+    pub(super) fn in_order(&mut self, view: View) -> View {
         if view.is_dense() {
-            return Ok(view);
+            return view;
         }
         let out = self.alloc(view.elem, view.dims.clone());
         self.copy(&view, &out);
-        Ok(out)
+        out
     }
 
     /// Copies elements from one layout to another of the same sizes.
@@ -257,7 +263,7 @@ impl<'a> Lower<'a> {
         let rest = dims.iter().chain(&outs).chain(&ins).map(|v| word(*v));
         let params = head.into_iter().chain(rest).collect();
         let kernel = Kernel::new(Shader::Copy, 3).of("T", from.elem);
-        self.push(kernel, params, to.memory, vec![from.memory], groups(n, self.gpu), 0.0);
+        self.push(kernel, params, to.memory, vec![from.memory], groups(n, self.gpu));
     }
 
     /// Adds a task.
@@ -268,14 +274,13 @@ impl<'a> Lower<'a> {
         out: Memory,
         reads: Vec<Memory>,
         groups: [u32; 3],
-        flops: f64,
     ) {
         // Nothing is computed for no elements.
         if params.first() == Some(&0) {
             return;
         }
         let op = self.op.clone();
-        self.tasks.push(Task { kernel, params, out, reads, groups, op, flops });
+        self.tasks.push(Task { kernel, params, out, reads, groups, op });
     }
 
     /// States where a value is.
@@ -295,7 +300,17 @@ impl<'a> Lower<'a> {
     /// Counts a product with those that are computed alike.
     pub(super) fn count(&mut self, kernel: &str, emulated: bool, reason: Option<String>) {
         let kernel = kernel.to_owned();
-        let fact = NumericFact { kernel, products: 0, activation_quant: None, emulated, reason };
+        self.add(NumericFact { kernel, products: 0, activation_quant: None, emulated, reason });
+    }
+
+    /// The same of a product whose other factor is quantised too.
+    pub(super) fn count_quantised(&mut self, kernel: &str, quant: String) {
+        let (kernel, reason) = (kernel.to_owned(), None);
+        let activation_quant = Some(quant);
+        self.add(NumericFact { kernel, products: 0, activation_quant, emulated: false, reason });
+    }
+
+    fn add(&mut self, fact: NumericFact) {
         let alike = |known: &NumericFact| NumericFact { products: 0, ..known.clone() } == fact;
         match self.numerics.iter_mut().find(|known| alike(known)) {
             Some(known) => known.products += 1,

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use self::device::Gpu;
-use self::kernels::{Pipelines, Weights};
+use self::kernels::Weights;
 use self::plan::{Flight, Plan};
 use super::{
     Availability, Backend, Coverage, DeviceInfo, NumericFact, OpRow, PrepareOptions, Prepared,
@@ -112,13 +112,7 @@ impl Backend for WgpuBackend {
         let passes = passes_of(options.optimization);
         passes::run(&mut graph, passes, usize::MAX)?;
         let gpu = Gpu::open(&self.id.device)?;
-        let shared = Arc::new(Shared {
-            gpu,
-            graph,
-            passes,
-            pipelines: Pipelines::default(),
-            weights: Weights::default(),
-        });
+        let shared = Arc::new(Shared { gpu, graph, passes, weights: Weights::default() });
         // Gaps and facts are those of a small batch: sizes change neither.
         let small = sizes(&shared.graph);
         let mut bound = shared.graph.clone();
@@ -129,7 +123,7 @@ impl Backend for WgpuBackend {
             .map_err(|gaps| gaps.refused(&bound))?;
         let numerics: Vec<NumericFact> = built.numerics.clone();
         // Kernels are compiled now, and not with the first batch.
-        drop(Plan::new(&shared.gpu, &shared.pipelines, &shared.graph.subject, built)?);
+        drop(Plan::new(&shared.gpu, &shared.graph.subject, built)?);
         let compile = clock.now() - load;
         let facts = PreparedFacts {
             device: device::describe(&shared.gpu.info),
@@ -147,10 +141,9 @@ impl Backend for WgpuBackend {
 
 /// What all sessions of a variant share.
 struct Shared {
-    gpu: Gpu,
+    gpu: Arc<Gpu>,
     graph: Graph,
     passes: &'static [Pass],
-    pipelines: Pipelines,
     weights: Weights,
 }
 
@@ -273,7 +266,7 @@ impl Shared {
         let bound = build::bound(graph, shapes, self.passes)?;
         let built = build::build(&bound, &self.gpu, &self.weights, true)
             .map_err(|gaps| gaps.refused(&bound))?;
-        Plan::new(&self.gpu, &self.pipelines, &graph.subject, built)
+        Plan::new(&self.gpu, &graph.subject, built)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::build::Built;
 use super::device::Gpu;
-use super::kernels::{self, Pipelines};
+use super::kernels;
 use super::lower::{Input, Output, Task};
 use super::view::Memory;
 use crate::error::{Error, Result};
@@ -20,7 +20,6 @@ struct Step {
     workgroups: [u32; 3],
     op: String,
     kernel: &'static str,
-    flops: f64,
 }
 
 /// One step's time on the device, by its clock.
@@ -28,7 +27,6 @@ pub(super) struct Timed {
     pub(super) op: String,
     pub(super) kernel: &'static str,
     pub(super) ns: f64,
-    pub(super) flops: f64,
 }
 
 /// A plan, ready to run.
@@ -40,7 +38,6 @@ pub(super) struct Plan {
     readback: u64,
     /// Readback buffers that no batch in flight uses.
     free: Vec<wgpu::Buffer>,
-    pub(super) arena: u64,
 }
 
 /// Where an output is copied from, and to which place of the readback buffer.
@@ -90,12 +87,7 @@ fn arena(tasks: &[Task], pieces: &[usize], kept: &[Memory]) -> (Vec<u64>, u64) {
 }
 
 impl Plan {
-    pub(super) fn new(
-        gpu: &Gpu,
-        pipelines: &Pipelines,
-        subject: &str,
-        built: Built,
-    ) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, subject: &str, built: Built) -> Result<Self> {
         let Built { tasks, pieces, own, inputs, outputs, .. } = built;
         let refuse = |why: String| {
             Error::input(subject, format!("does not fit the adapter: {why}"))
@@ -128,7 +120,7 @@ impl Plan {
         };
         let mut steps = Vec::with_capacity(tasks.len());
         for (task, place) in tasks.into_iter().zip(places) {
-            let pipeline = pipelines.get(gpu, &task.kernel)?;
+            let pipeline = gpu.pipelines.get(gpu, &task.kernel)?;
             let mut bound = vec![(params.clone(), place.0 as u64, place.1 as u64)];
             bound.extend([&task.out].into_iter().chain(&task.reads).map(whole));
             let entries: Vec<wgpu::BindGroupEntry<'_>> = bound
@@ -154,7 +146,6 @@ impl Plan {
                 workgroups: task.groups,
                 op: task.op,
                 kernel: task.kernel.shader.name(),
-                flops: task.flops,
             });
         }
         let mut readback = 0;
@@ -177,15 +168,16 @@ impl Plan {
             })
             .collect();
         gpu.check()?;
-        Ok(Self { steps, inputs, outputs, readback, free: Vec::new(), arena: arena_size })
+        Ok(Self { steps, inputs, outputs, readback, free: Vec::new() })
     }
 
     /// Hands a batch over.
     pub(super) fn submit(&mut self, gpu: &Gpu, tensors: &Tensors, subject: &str) -> Result<Flight> {
         self.upload(gpu, tensors, subject)?;
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let mut encoder =
+            gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for step in &self.steps {
                 step.call(&mut pass);
             }
@@ -281,7 +273,8 @@ impl Plan {
             };
             let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
             let readback = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
-            let mut encoder = gpu.device.create_command_encoder(&Default::default());
+            let mut encoder =
+                gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             for (step, at) in steps.iter().zip((0..).step_by(2)) {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: None,
@@ -310,7 +303,6 @@ impl Plan {
                 op: step.op.clone(),
                 kernel: step.kernel,
                 ns: t[1].saturating_sub(t[0]) as f64 * period,
-                flops: step.flops,
             }));
         }
         Ok(Some(rows))

@@ -27,13 +27,13 @@ impl Input {
         let mut bytes = Vec::with_capacity(self.view.len() * self.view.elem.size() + 4);
         match (self.view.elem, tensor.data()) {
             (Elem::F32, TensorData::F32(v)) => {
-                v.iter().for_each(|x| bytes.extend(x.to_le_bytes()));
+                bytes.extend(v.iter().flat_map(|x| x.to_le_bytes()));
             }
             (Elem::F16, TensorData::F16(v)) => {
-                v.iter().for_each(|x| bytes.extend(x.to_le_bytes()));
+                bytes.extend(v.iter().flat_map(|x| x.to_le_bytes()));
             }
             (Elem::F32, _) => {
-                tensor.to_f32().iter().for_each(|x| bytes.extend(x.to_le_bytes()));
+                bytes.extend(tensor.to_f32().iter().flat_map(|x| x.to_le_bytes()));
             }
             (_, TensorData::I64(v)) => {
                 for x in v {
@@ -43,12 +43,12 @@ impl Input {
                 }
             }
             (_, TensorData::Bool(v)) => {
-                v.iter().for_each(|x| bytes.extend(u32::from(*x).to_le_bytes()));
+                bytes.extend(v.iter().flat_map(|x| u32::from(*x).to_le_bytes()));
             }
             _ => {
                 let whole = tensor.to_f64().unwrap_or_default();
                 #[expect(clippy::cast_possible_truncation, reason = "at most 32 bits wide")]
-                whole.iter().for_each(|x| bytes.extend((*x as i32).to_le_bytes()));
+                bytes.extend(whole.iter().flat_map(|x| (*x as i32).to_le_bytes()));
             }
         }
         // Writes are of whole words.

@@ -88,7 +88,7 @@ fn zip_f32(
                 simd::in_parts(threads, &mut out, 1, |first, part| {
                     let from = &a[first..];
                     simd::widest(|| {
-                        part.iter_mut().zip(from).for_each(|(out, a)| *out = f(*a, *b))
+                        part.iter_mut().zip(from).for_each(|(out, a)| *out = f(*a, *b));
                     });
                 });
                 return out;

@@ -52,9 +52,8 @@ pub(super) fn attention(to: &mut Lower<'_>, node: &Node, scale: f32) -> Lowered 
     let mut kernel = Kernel::new(Shader::Attention, 6).of("T", q.elem).of("M", mask_elem);
     kernel.preamble = format!("const WIDTH: u32 = {e}u;\n");
     let reads = vec![q.memory, k.memory, v.memory, mask.as_ref().map_or(q.memory, |m| m.memory)];
-    let flops = 2.0 * (queries * t * (d + e)) as f64;
     to.count(&format!("attention {}", q.elem.wgsl()), false, None);
-    to.push(kernel, params, out.memory, reads, groups(queries, to.gpu), flops);
+    to.push(kernel, params, out.memory, reads, groups(queries, to.gpu));
     to.set(Lower::output_id(node)?, out.transposed(&[0, 2, 1, 3]));
     Ok(())
 }

@@ -30,12 +30,11 @@ pub(super) fn reshape(to: &mut Lower<'_>, node: &Node) -> Lowered {
     let id = Lower::output_id(node)?;
     let dims = to.dims(id)?;
     let view = to.view(Lower::input_id(node, 0)?)?;
-    let view = match view.reshaped(&dims) {
-        Some(view) => view,
-        None => {
-            let dense = to.in_order(view)?;
-            dense.reshaped(&dims).ok_or_else(|| format!("of {:?} to {dims:?}", dense.dims))?
-        }
+    let view = if let Some(view) = view.reshaped(&dims) {
+        view
+    } else {
+        let dense = to.in_order(view);
+        dense.reshaped(&dims).ok_or_else(|| format!("of {:?} to {dims:?}", dense.dims))?
     };
     to.set(id, view);
     Ok(())
@@ -70,7 +69,7 @@ pub(super) fn tile(to: &mut Lower<'_>, node: &Node) -> Lowered {
         wide.dims.extend([usize::try_from(*repeat).map_err(|_| "with repeats below 0")?, *size]);
         wide.strides.extend([0, *stride]);
     }
-    let (id, dense) = (Lower::output_id(node)?, to.in_order(wide)?);
+    let (id, dense) = (Lower::output_id(node)?, to.in_order(wide));
     let dims = to.dims(id)?;
     to.set(id, dense.reshaped(&dims).ok_or("with repeats that do not fit")?);
     Ok(())
@@ -133,7 +132,7 @@ fn fill(to: &mut Lower<'_>, out: &View, value: f64) {
     };
     let kernel = Kernel::new(Shader::Fill, 2).of("T", out.elem).of("B", base);
     let n = out.len();
-    to.push(kernel, vec![word(n), bits], out.memory, Vec::new(), groups(n, to.gpu), 0.0);
+    to.push(kernel, vec![word(n), bits], out.memory, Vec::new(), groups(n, to.gpu));
 }
 
 pub(super) fn filled(to: &mut Lower<'_>, node: &Node, value: &Weight) -> Lowered {
@@ -187,7 +186,7 @@ pub(super) fn gather(to: &mut Lower<'_>, node: &Node, axis: i64) -> Lowered {
     let params = [out.len(), inner, index.len(), table.dims[axis]].map(word).to_vec();
     let kernel = Kernel::new(Shader::Gather, 4).of("T", table.elem);
     let (reads, n) = (vec![table.memory, index.memory], groups(out.len(), to.gpu));
-    to.push(kernel, params, out.memory, reads, n, 0.0);
+    to.push(kernel, params, out.memory, reads, n);
     Ok(())
 }
 
@@ -223,7 +222,7 @@ fn blocks(
     perm: &[usize],
 ) -> Lowered {
     let parts = view.reshaped(sizes).ok_or("whose sizes are no multiples of the block")?;
-    let turned = to.in_order(parts.transposed(perm))?;
+    let turned = to.in_order(parts.transposed(perm));
     let id = Lower::output_id(node)?;
     let dims = to.dims(id)?;
     to.set(id, turned.reshaped(&dims).ok_or("whose sizes are no multiples of the block")?);

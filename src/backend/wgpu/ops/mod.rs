@@ -1,11 +1,13 @@
 //! Operators by family, and the one list of which has a kernel.
 
 mod attention;
+mod integers;
 mod layout;
 mod product;
 mod rows;
 mod window;
 
+pub(super) use self::integers::product as integer_product;
 use super::elementwise::is_elementwise;
 use super::lower::{Lower, Lowered};
 use crate::graph::{Node, Op};
@@ -68,6 +70,13 @@ pub(super) fn lower(to: &mut Lower<'_>, node: &Node) -> Lowered {
         Op::GlobalAveragePool => rows::global(to, node, true),
         Op::GlobalMaxPool => rows::global(to, node, false),
         Op::Attention { scale } => attention::attention(to, node, *scale),
+
+        Op::QuantizeLinear(attributes) => integers::quantize(to, node, attributes),
+        Op::DequantizeLinear { axis, block_size } => {
+            integers::dequantize(to, node, *axis, *block_size)
+        }
+        Op::DynamicQuantizeLinear => integers::dynamic_quantize(to, node),
+        Op::ConvInteger(conv) => window::conv_integer(to, node, conv),
 
         Op::If { .. } => Err("whose condition is not a constant".to_owned()),
         Op::Unsupported(raw) => Err(raw.reason().to_owned()),

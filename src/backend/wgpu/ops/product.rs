@@ -25,14 +25,30 @@ pub(super) fn with_activation(kernel: Kernel, activation: Option<Activation>) ->
     kernel.with("ALPHA", f64::from(alpha)).with("BETA", f64::from(beta))
 }
 
-/// A bias: a constant vector of the columns.
-fn bias_of(to: &mut Lower<'_>, id: Option<ValueId>, n: usize) -> Lowered<Option<Memory>> {
+/// A bias: a vector of the columns.
+pub(super) fn bias_of(
+    to: &mut Lower<'_>,
+    id: Option<ValueId>,
+    n: usize,
+) -> Lowered<Option<Memory>> {
     let Some(id) = id else { return Ok(None) };
-    let weight = to.graph.constant(Some(id)).ok_or("whose bias is no constant")?.clone();
-    if weight.len() != n {
+    let (memory, dims) = floats(to, id)?;
+    if dims.iter().product::<usize>() != n {
         return Err(format!("whose bias is no vector of {n}"));
     }
-    to.numbers(&weight).map(Some)
+    Ok(Some(memory))
+}
+
+/// Numbers in f32, whether they are constants or not, with their sizes.
+pub(super) fn floats(to: &mut Lower<'_>, id: ValueId) -> Lowered<(Memory, Vec<usize>)> {
+    if let Some(weight) = to.graph.constant(Some(id)).filter(|w| w.dtype().is_float()) {
+        return Ok((to.numbers(weight)?, weight.shape().to_vec()));
+    }
+    let view = to.dense(id)?;
+    if view.elem != Elem::F32 {
+        return Err("whose weights are halves and no constants".to_owned());
+    }
+    Ok((view.memory, view.dims))
 }
 
 /// `[k, n]` or `[n, k]` weights as rows of k with columns filled up to fours.
@@ -77,7 +93,7 @@ fn constant(
     if k % 4 != 0 || k == 0 || n == 0 || !elem.is_float() || width != k {
         return Ok(None);
     }
-    let a = to.in_order(a.clone())?;
+    let a = to.in_order(a.clone());
     let m = a.len() / k;
     let form = format!("columns {turned} {}", elem.wgsl());
     let memory = to.weight(&weight, &form, || Ok(packed(&weight, turned, elem)))?;
@@ -100,17 +116,19 @@ fn constant(
     };
     let reads = vec![a.memory, memory, bias.unwrap_or(memory)];
     to.count(&named(shader, a.elem, elem), false, None);
-    to.push(kernel, params, out.memory, reads, groups, 2.0 * (m * n * k) as f64);
+    to.push(kernel, params, out.memory, reads, groups);
     Ok(Some(out))
 }
 
 /// `a · b` for factors of any layout.
-fn any(
+///
+/// `emulated` says why integer weights came here.
+pub(super) fn any(
     to: &mut Lower<'_>,
     a: &View,
     b: &View,
-    bias: Option<Memory>,
-    activation: Option<Activation>,
+    (bias, activation): (Option<Memory>, Option<Activation>),
+    emulated: Option<String>,
 ) -> Lowered<View> {
     let (ra, rb) = (a.dims.len(), b.dims.len());
     let (m, k, n) = (a.dims[ra - 2], a.dims[ra - 1], b.dims[rb - 1]);
@@ -148,10 +166,10 @@ fn any(
     if matrices > to.gpu.limits.max_compute_workgroups_per_dimension as usize {
         return Err(format!("of {matrices} matrices, more than the adapter counts"));
     }
-    to.count(&named(Shader::Naive, a.elem, b.elem), false, None);
+    to.count(&named(Shader::Naive, a.elem, b.elem), emulated.is_some(), emulated);
     if matrices * m * n > 0 {
         let reads = vec![a.memory, b.memory, bias.unwrap_or(b.memory)];
-        to.push(kernel, params, out.memory, reads, groups, 2.0 * (matrices * m * n * k) as f64);
+        to.push(kernel, params, out.memory, reads, groups);
     }
     Ok(out)
 }
@@ -180,9 +198,10 @@ pub(super) fn matmul(to: &mut Lower<'_>, node: &Node, activation: Option<Activat
         return Err("of whole numbers".to_owned());
     }
     let with = (node.input(2), activation);
-    let out = match constant(to, &a, second, false, with)? {
-        Some(out) => out,
-        None => {
+    let out = if let Some(out) = constant(to, &a, second, false, with)? {
+        out
+    } else {
+        {
             let b = to.view(second)?;
             let (mut left, mut right) = (a.clone(), b.clone());
             if left.dims.len() == 1 {
@@ -198,7 +217,7 @@ pub(super) fn matmul(to: &mut Lower<'_>, node: &Node, activation: Option<Activat
             }
             let n = right.dims.last().copied().unwrap_or(1);
             let bias = bias_of(to, node.input(2), n)?;
-            any(to, &left, &right, bias, activation)?
+            any(to, &left, &right, (bias, activation), None)?
         }
     };
     let dims = to.dims(id)?;
@@ -226,21 +245,22 @@ pub(super) fn gemm(
     #[expect(clippy::float_cmp, reason = "1 is stored as 1")]
     let plain = alpha == 1.0 && (c.is_none() || beta == 1.0);
     let is_row = |to: &Lower<'_>, c: ValueId| {
-        let weight = to.graph.constant(Some(c));
-        weight.is_some_and(|w| w.len() == dims[1] && w.shape().last() == Some(&dims[1]))
+        let size = to.dims(c);
+        size.is_ok_and(|d| d.iter().product::<usize>() == dims[1] && d.last() == Some(&dims[1]))
     };
     let fits = plain && c.is_none_or(|c| is_row(to, c));
     let with = if fits { (c, activation) } else { (None, None) };
-    let product = match constant(to, &a, second, trans_b, with)? {
-        Some(out) => out,
-        None => {
+    let product = if let Some(out) = constant(to, &a, second, trans_b, with)? {
+        out
+    } else {
+        {
             let b = to.view(second)?;
             if b.dims.len() != 2 {
                 return Err("of no matrices".to_owned());
             }
             let b = if trans_b { b.transposed(&[1, 0]) } else { b };
             let bias = bias_of(to, with.0, dims[1])?;
-            any(to, &a, &b, bias, with.1)?
+            any(to, &a, &b, (bias, with.1), None)?
         }
     };
     if fits {

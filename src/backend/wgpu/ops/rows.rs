@@ -25,7 +25,7 @@ fn kind_number(kind: Reduction) -> f64 {
 fn reduced(
     to: &mut Lower<'_>,
     node: &Node,
-    view: View,
+    view: &View,
     axes: &[usize],
     kind: Reduction,
 ) -> Lowered {
@@ -38,11 +38,11 @@ fn reduced(
     if width == 0 {
         return Err("of no elements".to_owned());
     }
-    let x = to.in_order(view.transposed(&order))?;
+    let x = to.in_order(view.transposed(&order));
     let out = to.give(node)?;
     let kernel = Kernel::new(Shader::Reduce, 3).of("T", x.elem).with("KIND", kind_number(kind));
     let n = groups(out.len(), to.gpu);
-    to.push(kernel, vec![word(out.len()), word(width)], out.memory, vec![x.memory], n, 0.0);
+    to.push(kernel, vec![word(out.len()), word(width)], out.memory, vec![x.memory], n);
     Ok(())
 }
 
@@ -67,14 +67,14 @@ pub(super) fn reduce(
         _ if noop_with_empty_axes => Vec::new(),
         _ => (0..rank).collect(),
     };
-    reduced(to, node, view, &axes, kind)
+    reduced(to, node, &view, &axes, kind)
 }
 
 /// The mean or the largest of every channel.
 pub(super) fn global(to: &mut Lower<'_>, node: &Node, mean: bool) -> Lowered {
     let view = to.view(Lower::input_id(node, 0)?)?;
     let axes: Vec<usize> = (2..view.dims.len()).collect();
-    reduced(to, node, view, &axes, if mean { Reduction::Mean } else { Reduction::Max })
+    reduced(to, node, &view, &axes, if mean { Reduction::Mean } else { Reduction::Max })
 }
 
 pub(super) fn softmax(to: &mut Lower<'_>, node: &Node, axis: i64, log: bool) -> Lowered {
@@ -84,14 +84,14 @@ pub(super) fn softmax(to: &mut Lower<'_>, node: &Node, axis: i64, log: bool) -> 
     let mut order: Vec<usize> = (0..view.dims.len()).collect();
     let last = order.len() - 1;
     order.swap(axis, last);
-    let x = to.in_order(view.transposed(&order))?;
+    let x = to.in_order(view.transposed(&order));
     let out = to.alloc(x.elem, x.dims.clone());
     let width = x.dims[last];
     let rows = x.len().checked_div(width).unwrap_or(0);
     let kernel =
         Kernel::new(Shader::Softmax, 3).of("T", x.elem).with("LOG", f64::from(u8::from(log)));
     let n = groups(rows, to.gpu);
-    to.push(kernel, vec![word(rows), word(width)], out.memory, vec![x.memory], n, 0.0);
+    to.push(kernel, vec![word(rows), word(width)], out.memory, vec![x.memory], n);
     to.set(Lower::output_id(node)?, out.transposed(&order));
     Ok(())
 }
@@ -106,7 +106,7 @@ fn factors(to: &mut Lower<'_>, node: &Node, index: usize) -> Lowered<Option<(Mem
 
 /// How rows are normalised.
 struct Rows {
-    rows: usize,
+    count: usize,
     width: usize,
     epsilon: f32,
     /// Element i of row r is scaled by what is at (r % period) * step + (i / run) % own.
@@ -130,7 +130,7 @@ fn normalised(
         .with("CENTRED", f64::from(u8::from(rows.centred)))
         .with("SHIFTED", f64::from(u8::from(shift.is_some())));
     let params = vec![
-        word(rows.rows),
+        word(rows.count),
         word(rows.width),
         rows.epsilon.to_bits(),
         word(rows.period),
@@ -139,8 +139,8 @@ fn normalised(
         word(rows.own),
     ];
     let reads = vec![x.memory, scale, shift.unwrap_or(scale)];
-    let n = groups(rows.rows, to.gpu);
-    to.push(kernel, params, out.memory, reads, n, 0.0);
+    let n = groups(rows.count, to.gpu);
+    to.push(kernel, params, out.memory, reads, n);
     Ok(())
 }
 
@@ -162,8 +162,8 @@ pub(super) fn layer(
     if weight.len() != width || shift.as_ref().is_some_and(|(_, w)| w.len() != width) {
         return Err("whose scale or shift is no row".to_owned());
     }
-    let rows = x.len().checked_div(width).unwrap_or(0);
-    let rows = Rows { rows, width, epsilon, period: 1, step: 0, run: 1, own: width, centred };
+    let count = x.len().checked_div(width).unwrap_or(0);
+    let rows = Rows { count, width, epsilon, period: 1, step: 0, run: 1, own: width, centred };
     normalised(to, node, &x, &rows, (scale, shift.map(|(memory, _)| memory)))
 }
 
@@ -190,7 +190,7 @@ pub(super) fn grouped(
         return Err("whose scale or shift is no vector of the channels".to_owned());
     }
     let rows = Rows {
-        rows: batch * count,
+        count: batch * count,
         width: each * places,
         epsilon,
         period: count,

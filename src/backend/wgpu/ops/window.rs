@@ -1,11 +1,15 @@
 //! Convolutions and pooling: windows that slide over an image.
 
-use super::product::with_activation;
-use crate::backend::wgpu::kernels::{Kernel, Shader};
+use super::product::{floats, with_activation};
+use crate::backend::wgpu::chain::Expr;
+use crate::backend::wgpu::kernels::{Elem, Kernel, Shader};
 use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
-use crate::backend::wgpu::view::View;
-use crate::graph::Node;
+use crate::backend::wgpu::view::{Memory, View};
 use crate::graph::op::{Activation, ConvAttributes, Pads, PoolAttributes, Window};
+use crate::graph::{Node, Op};
+
+/// Why integer weights of convolutions are multiplied as floats.
+const NO_KERNEL: &str = "there is no quantised convolution";
 
 /// A window along one axis.
 #[derive(Clone, Copy)]
@@ -69,22 +73,73 @@ pub(super) fn conv(
     if !x.elem.is_float() {
         return Err("of whole numbers".to_owned());
     }
-    let graph = to.graph;
-    let weight = graph.constant(node.input(1)).ok_or("whose weights are no constants")?;
+    let (w, shape) = floats(to, Lower::input_id(node, 1)?)?;
+    let bias = match node.input(2) {
+        None => None,
+        Some(id) => Some(floats(to, id)?.0),
+    };
     let out = to.give(node)?;
-    let shape = weight.shape().to_vec();
+    let maker = to.graph.nodes.iter().find(|n| n.outputs.contains(&node.input(1)));
+    let is_real = maker.is_some_and(|n| matches!(n.op, Op::DequantizeLinear { .. }));
+    let emulated = is_real.then(|| NO_KERNEL.to_owned());
+    convolved(to, &x, (w, &shape, bias), conv, activation, &out, emulated)
+}
+
+/// `ConvInteger`: numbers less their zero points, multiplied as floats, exact below 2²⁴.
+pub(super) fn conv_integer(to: &mut Lower<'_>, node: &Node, conv: &ConvAttributes) -> Lowered {
+    let less = |to: &mut Lower<'_>, index: usize, zero: usize| -> Lowered<View> {
+        let id = Lower::input_id(node, index)?;
+        let dims = to.dims(id)?;
+        let x = to.operand(id, &dims)?;
+        let mut parts = vec![x];
+        let mut value = format!("f32({})", parts[0].value);
+        if let Some(zero) = node.input(zero) {
+            let mut view = to.view(zero)?;
+            if view.len() > 1 {
+                // One a filter.
+                let shape = [&[view.len()][..], &vec![1; dims.len() - 1]].concat();
+                view = to.in_order(view).reshaped(&shape).ok_or("with odd zero points")?;
+            } else {
+                view = View { dims: Vec::new(), strides: Vec::new(), ..view };
+            }
+            let leaf = to.leaf(&view, &dims)?;
+            value = format!("{value} - f32({})", leaf.value);
+            parts.push(leaf);
+        }
+        let parts: Vec<&Expr> = parts.iter().collect();
+        to.emit(&Expr::of(&parts, value, Elem::F32, dims))
+    };
+    let (x, w) = (less(to, 0, 2)?, less(to, 1, 3)?);
+    let id = Lower::output_id(node)?;
+    let dims = to.dims(id)?;
+    let out = to.alloc(Elem::F32, dims.clone());
+    convolved(to, &x, (w.memory, &w.dims, None), conv, None, &out, Some(NO_KERNEL.to_owned()))?;
+    let leaf = to.leaf(&out, &dims)?;
+    let value = format!("i32({})", leaf.value);
+    let expr = Expr::of(&[&leaf], value, Elem::I32, dims);
+    to.finish(node, expr)
+}
+
+/// The convolution of x, in order, with weights and a bias in f32.
+fn convolved(
+    to: &mut Lower<'_>,
+    x: &View,
+    (w, shape, bias): (Memory, &[usize], Option<Memory>),
+    conv: &ConvAttributes,
+    activation: Option<Activation>,
+    out: &View,
+    emulated: Option<String>,
+) -> Lowered {
+    if shape.len() < 3 {
+        return Err(format!("with weights {shape:?}"));
+    }
     let (filters, each) = (shape[0], shape[1]);
-    let axes = axes(&conv.window, &shape[2..], spatial(&x, "input")?, spatial(&out, "output")?)?;
+    let axes = axes(&conv.window, &shape[2..], spatial(x, "input")?, spatial(out, "output")?)?;
     let [high, wide] = image(axes)?;
     let groups = conv.group.max(1);
     if each * groups != x.dims[1] || filters % groups != 0 {
         return Err(format!("of {:?} with weights {shape:?} in {groups} groups", x.dims));
     }
-    let w = to.numbers(weight)?;
-    let bias = match node.input(2) {
-        None => None,
-        Some(id) => Some(to.numbers(graph.constant(Some(id)).ok_or("whose bias is no constant")?)?),
-    };
     let params = [
         x.dims[1],
         filters,
@@ -107,11 +162,10 @@ pub(super) fn conv(
     let places = high.out * wide.out;
     let kernel = with_activation(Kernel::new(Shader::Conv, 5).of("T", x.elem), activation);
     let count = [word(places.div_ceil(4).div_ceil(16)), word(filters.div_ceil(4)), word(x.dims[0])];
-    let flops = 2.0 * (x.dims[0] * filters * places * each * high.kernel * wide.kernel) as f64;
-    to.count(&format!("conv {}", x.elem.wgsl()), false, None);
+    to.count(&format!("conv {}", x.elem.wgsl()), emulated.is_some(), emulated);
     if out.len() > 0 {
         let reads = vec![x.memory, w, bias.unwrap_or(w)];
-        to.push(kernel, params.map(word).to_vec(), out.memory, reads, count, flops);
+        to.push(kernel, params.map(word).to_vec(), out.memory, reads, count);
     }
     Ok(())
 }
@@ -157,6 +211,6 @@ pub(super) fn pool(
         .with("MEAN", number(mean.is_some()))
         .with("COUNT_PADDING", number(mean.unwrap_or(false)));
     let n = groups(out.len(), to.gpu);
-    to.push(kernel, params.map(word).to_vec(), out.memory, vec![x.memory], n, 0.0);
+    to.push(kernel, params.map(word).to_vec(), out.memory, vec![x.memory], n);
     Ok(())
 }

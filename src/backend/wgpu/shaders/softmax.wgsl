@@ -19,11 +19,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     for (var i = 1u; i < width; i += 1u) { largest = max(largest, f32(x[begin + i])); }
     var total = 0.0;
     for (var i = 0u; i < width; i += 1u) { total += exp(f32(x[begin + i]) - largest); }
-    let shift = largest + log(total);
+    let shift = log(total);
     for (var i = 0u; i < width; i += 1u) {
         let v = f32(x[begin + i]);
         if (LOG) {
-            out[begin + i] = T(v - shift);
+            out[begin + i] = T((v - largest) - shift);
         } else {
             out[begin + i] = T(exp(v - largest) / total);
         }

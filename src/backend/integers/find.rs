@@ -4,25 +4,66 @@
 //! `MatMul`, `Gemm` or `Linear` of a `DequantizeLinear`. What follows, a bias and an activation, comes
 //! along.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::packed::{Integers, unpacked};
-use super::step::Site;
+use super::{Integers, unpacked};
 use crate::graph::op::{Activation, Binary, NBits, Unary};
 use crate::graph::{Graph, Node, Op, ValueId, Weight};
 use crate::variant::DType;
 
 /// A product with integer weights.
-pub(super) struct Product {
+pub(in crate::backend) struct Product {
     /// What is multiplied, before the model quantises it.
-    pub(super) x: ValueId,
-    pub(super) weights: Integers,
-    pub(super) bias: Option<ValueId>,
-    pub(super) activation: Option<Activation>,
-    /// Where the model's own quantisation of x, which is left out, would cut it off.
-    pub(super) bounds: Option<(f32, f32)>,
-    /// What the model itself does to the other factor.
-    pub(super) asks: &'static str,
+    pub(in crate::backend) x: ValueId,
+    pub(in crate::backend) weights: Integers,
+    /// The constant that they are made of.
+    pub(in crate::backend) of: ValueId,
+    pub(in crate::backend) bias: Option<ValueId>,
+    pub(in crate::backend) activation: Option<Activation>,
+    /// What the model itself does to x, which is left out.
+    pub(in crate::backend) activations: Activations,
+}
+
+/// How a model quantises the other factor of a product with integer weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::backend) enum Activations {
+    /// Not at all.
+    Kept,
+    /// To unsigned 8 bits over the range that each tensor then has.
+    Dynamic,
+    /// To a type of whole numbers by a scale and a zero point.
+    Static { scale: f64, zero: f64, dtype: DType },
+}
+
+impl Activations {
+    /// As records say it.
+    pub(in crate::backend) fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "nothing",
+            Self::Dynamic => "dynamic uint8",
+            Self::Static { .. } => "static",
+        }
+    }
+
+    /// The least and the largest number that is kept.
+    pub(in crate::backend) fn bounds(self) -> Option<(f32, f32)> {
+        let Self::Static { scale, zero, dtype } = self else { return None };
+        let (low, high) = range(dtype)?;
+        #[expect(clippy::cast_possible_truncation, reason = "x is f32")]
+        let real = |q: f64| ((q - zero) * scale) as f32;
+        Some((real(low), real(high)))
+    }
+}
+
+/// The least and the largest number of a type that activations are quantised to.
+fn range(dtype: DType) -> Option<(f64, f64)> {
+    Some(match dtype {
+        DType::U8 => (0.0, 255.0),
+        DType::I8 => (-128.0, 127.0),
+        DType::U16 => (0.0, 65_535.0),
+        DType::I16 => (-32_768.0, 32_767.0),
+        _ => return None,
+    })
 }
 
 /// Who makes a value, and who reads it.
@@ -69,15 +110,12 @@ impl<'a> Edges<'a> {
 
 /// All products with integer weights, by the node whose output they give; and by node, why such a
 /// product is none of them.
-pub(super) fn find<'a>(
-    graph: &'a Graph,
-    site: impl Fn(&'a Node) -> Site<'a>,
-) -> (HashMap<usize, Product>, HashMap<usize, String>) {
+pub(in crate::backend) fn find(graph: &Graph) -> (HashMap<usize, Product>, HashMap<usize, String>) {
     let edges = Edges::new(graph);
     let (mut found, mut refused) = (HashMap::new(), HashMap::new());
     for (at, node) in graph.nodes.iter().enumerate() {
         let product = match &node.op {
-            Op::MatMulNBits(bits) => n_bits(&site(node), node, bits).map(|p| (at, p)),
+            Op::MatMulNBits(bits) => n_bits(graph, node, bits).map(|p| (at, p)),
             Op::MatMulInteger => match integer(&edges, at) {
                 Some(found) => found,
                 None => continue,
@@ -102,11 +140,12 @@ pub(super) fn find<'a>(
 }
 
 /// Products of weights in blocks; nothing is asked of the other factor.
-fn n_bits(site: &Site<'_>, node: &Node, bits: &NBits) -> Result<Product, String> {
-    let weights = unpacked(site, bits)?.narrow()?;
+fn n_bits(graph: &Graph, node: &Node, bits: &NBits) -> Result<Product, String> {
+    let weights = unpacked(graph, node, bits)?.narrow()?;
     let x = node.input(0).ok_or("without its first input")?;
+    let of = node.input(1).ok_or("without its weights")?;
     let bias = node.input(5);
-    Ok(Product { x, weights, bias, activation: None, bounds: None, asks: "nothing" })
+    Ok(Product { x, weights, of, bias, activation: None, activations: Activations::Kept })
 }
 
 /// `Mul(Cast(MatMulInteger(q, w)), Mul(scale, w_scale))` with q of a `DynamicQuantizeLinear`; the node
@@ -130,7 +169,7 @@ fn integer(edges: &Edges<'_>, at: usize) -> Option<Result<(usize, Product), Stri
     };
     let (weight, scale) = (edges.graph.constant(node.input(1))?, edges.graph.constant(scale)?);
     let zero = known(edges.graph, node.input(3))?;
-    let x = dynamic.input(0)?;
+    let (x, of) = (dynamic.input(0)?, node.input(1)?);
     // Factors of the rows would go along another axis.
     let is_row = scale.len() == 1 || scale.shape().last() == Some(&scale.len());
     let weights = if is_row {
@@ -138,9 +177,8 @@ fn integer(edges: &Edges<'_>, at: usize) -> Option<Result<(usize, Product), Stri
     } else {
         Err("with factors that are no vector of the columns".to_owned())
     };
-    let (bias, activation, bounds) = (None, None, None);
-    let asks = "dynamic uint8";
-    Some(weights.map(|weights| (scaled, Product { x, weights, bias, activation, bounds, asks })))
+    let (bias, activation, activations) = (None, None, Activations::Dynamic);
+    Some(weights.map(|weights| (scaled, Product { x, weights, of, bias, activation, activations })))
 }
 
 /// A constant that may be left out; `None` where it is there and no constant.
@@ -192,30 +230,26 @@ fn dequantised(edges: &Edges<'_>, node: &Node) -> Option<Result<Product, String>
             && [1, 2].iter().all(|i| same(edges.graph, left.input(*i), quantise.input(*i)));
         is_pair.then_some(quantise)
     });
-    let bounds = quantised.and_then(|quantise| bounds(edges.graph, quantise));
-    let x = quantised.filter(|_| bounds.is_some()).unwrap_or(node).input(0)?;
-    let asks = if quantised.is_some() { "static" } else { "nothing" };
+    let known = quantised.and_then(|quantise| Some((quantise, of_static(edges.graph, quantise)?)));
+    let (x, activations) = match known {
+        Some((quantise, activations)) => (quantise.input(0)?, activations),
+        None => (node.input(0)?, Activations::Kept),
+    };
     let weights = integers(weight, scale, zero, turned, block_size);
-    Some(weights.map(|weights| Product { x, weights, bias, activation, bounds, asks }))
+    let of = right.input(0)?;
+    Some(weights.map(|weights| Product { x, weights, of, bias, activation, activations }))
 }
 
-/// The least and the largest number that a `QuantizeLinear` of one constant scale keeps.
-fn bounds(graph: &Graph, quantise: &Node) -> Option<(f32, f32)> {
+/// What a `QuantizeLinear` of one constant scale does.
+fn of_static(graph: &Graph, quantise: &Node) -> Option<Activations> {
     let scale = graph.constant(quantise.input(1))?.single()?;
     let zero = match known(graph, quantise.input(2))? {
         Some(zero) => zero.single()?,
         None => 0.0,
     };
-    let (low, high) = match graph.value(quantise.output(0)?).dtype? {
-        DType::U8 => (0.0, 255.0),
-        DType::I8 => (-128.0, 127.0),
-        DType::U16 => (0.0, 65_535.0),
-        DType::I16 => (-32_768.0, 32_767.0),
-        _ => return None,
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "x is f32")]
-    let real = |q: f64| ((q - zero) * scale) as f32;
-    (scale > 0.0).then(|| (real(low), real(high)))
+    let dtype = graph.value(quantise.output(0)?).dtype?;
+    range(dtype).filter(|_| scale > 0.0)?;
+    Some(Activations::Static { scale, zero, dtype })
 }
 
 /// Whether two inputs are the same value, or constants that are alike.
@@ -305,4 +339,24 @@ fn followed(edges: &Edges<'_>, mut last: usize, product: &mut Product) -> usize 
         last = next;
     }
     last
+}
+
+/// Which nodes something needs, when recognised products read nothing but their factor and bias.
+pub(in crate::backend) fn live(graph: &Graph, products: &HashMap<usize, Product>) -> Vec<bool> {
+    let mut needed: HashSet<ValueId> = graph.outputs.iter().copied().collect();
+    let mut live = vec![false; graph.nodes.len()];
+    for (at, node) in graph.nodes.iter().enumerate().rev() {
+        if !node.outputs.iter().flatten().any(|id| needed.contains(id)) {
+            continue;
+        }
+        live[at] = true;
+        match products.get(&at) {
+            Some(product) => {
+                needed.insert(product.x);
+                needed.extend(product.bias);
+            }
+            None => needed.extend(node.reads()),
+        }
+    }
+    live
 }
