@@ -13,6 +13,7 @@ use crate::variant::DType;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub(super) usize);
 
+#[cfg(feature = "wgpu")]
 impl ValueId {
     /// A name for the `n`th of things that are no values of a graph: for placing them as buffers.
     pub(crate) fn numbered(n: usize) -> Self {
