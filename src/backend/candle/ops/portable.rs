@@ -134,7 +134,10 @@ fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::HardSwish => x * x.affine(1.0 / 6.0, 0.5)?.clamp(0.0, 1.0)?,
         Activation::Gelu { tanh: true } => x.gelu(),
         Activation::Gelu { tanh: false } => x.gelu_erf(),
-        Activation::LeakyRelu { alpha } => x.maximum(&x.affine(f64::from(alpha), 0.0)?),
+        // Whatever alpha: the larger of x and alpha · x is another function where alpha is above 1.
+        Activation::LeakyRelu { alpha } => {
+            x.relu()? + x.minimum(&x.zeros_like()?)?.affine(f64::from(alpha), 0.0)?
+        }
         Activation::Clip { min, max } => x.clamp(min, max),
     }
 }
@@ -208,6 +211,7 @@ mod tests {
             Some(Activation::Relu),
             Some(Activation::HardSwish),
             Some(Activation::LeakyRelu { alpha: 0.1 }),
+            Some(Activation::LeakyRelu { alpha: 1.5 }),
             Some(Activation::Clip { min: -0.5, max: 0.5 }),
             Some(Activation::Gelu { tanh: false }),
         ] {
