@@ -28,6 +28,11 @@ fn made(sandbox: &Sandbox, recipes: &str) -> Vec<String> {
 fn variants_of_digits_answer_on_candle_as_on_onnx_runtime() {
     let sandbox = Sandbox::new();
     let recipes = "fp16,int8-dynamic,int8-dynamic-conv,int8-static,int8-channel,int4-channel";
+    let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/workloads/digits.onnx");
+    let args = ["verify", digits, "--backends", "candle", "--tolerance", "1", "--format", "json"];
+    for row in sandbox.run(&args).assert_fine().json().as_array().unwrap() {
+        assert!(row["max_abs_error"].as_f64().unwrap() < 1e-4, "{row}");
+    }
     let files = made(&sandbox, recipes);
     assert_eq!(files.len(), 6);
     for file in files {
@@ -204,4 +209,48 @@ fn what_stands_behind_a_gap_is_none() {
     let args = ["model", "coverage", "odd.onnx", "--backend", "candle:cpu", "--format", "json"];
     let json = sandbox.run(&args).assert_fine().json();
     assert_eq!((&json["nodes"], &json["supported_nodes"]), (&4.into(), &3.into()), "{json}");
+}
+
+/// Of a recognised product of integer weights between two factors that cancel each other.
+fn product_of_small_numbers(k: usize, size: f64) {
+    alike("small", &[4, k], |g, x| {
+        let small = constant(g, DType::F32, &[], &[size]);
+        let x = g.push("small", Op::Binary(infermark::graph::op::Binary::Mul), &[x, small]);
+        let w = constant(g, DType::I8, &[k, 16], &spread(k * 16, -127, 127));
+        let scale = constant(g, DType::F32, &[], &[0.01]);
+        let dq = Op::DequantizeLinear { axis: 1, block_size: 0 };
+        let w = g.push("dq", dq, &[w, scale]);
+        let y = g.push("mm", Op::MatMul, &[x, w]);
+        let large = constant(g, DType::F32, &[], &[1.0 / size]);
+        g.push("y", Op::Binary(infermark::graph::op::Binary::Mul), &[y, large])
+    });
+}
+
+#[test]
+fn numbers_of_any_size_are_quantised() {
+    // Rows of 32 have no tiles: their kernels hold scales in 16 bits.
+    for k in [32, 256] {
+        for size in [1e-7, 1e-4, 1.0, 1e7] {
+            product_of_small_numbers(k, size);
+        }
+    }
+}
+
+#[test]
+fn a_scale_with_more_axes_than_the_product_is_no_scale_of_columns() {
+    alike("axes", &[3, 16], |g, x| {
+        let q = g.push("q", Op::DynamicQuantizeLinear, &[x]);
+        let quantise = g.nodes.last_mut().unwrap();
+        quantise.outputs.truncate(1);
+        let scale = g.add_value("q_scale", None, None);
+        let zero = g.add_value("q_zero", None, None);
+        g.nodes.last_mut().unwrap().outputs.extend([Some(scale), Some(zero)]);
+        let w = constant(g, DType::I8, &[16, 8], &spread(128, -127, 127));
+        let y = g.push("mm", Op::MatMulInteger, &[q, w, zero]);
+        let y = g.push("cast", Op::Cast { to: DType::F32 }, &[y]);
+        let wide = constant(g, DType::F32, &[1, 1, 8], &[0.01; 8]);
+        let scales =
+            g.push("scales", Op::Binary(infermark::graph::op::Binary::Mul), &[scale, wide]);
+        g.push("y", Op::Binary(infermark::graph::op::Binary::Mul), &[y, scales])
+    });
 }

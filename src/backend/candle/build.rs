@@ -260,7 +260,12 @@ impl<'a> Builder<'a> {
             return self.gap(node, reason.to_owned());
         }
         let with = self.computed(node, refused, false);
-        self.push(node, kernel, &node.inputs, (with, runs));
+        // What a kernel holds in a form of its own is not kept as the model has it too.
+        let own = held_by_kernel(&self.site(node));
+        let reads = node.inputs.iter().enumerate();
+        let reads: Vec<Option<ValueId>> =
+            reads.map(|(at, id)| id.filter(|_| !own.contains(&at))).collect();
+        self.push(node, kernel, &reads, (with, runs));
     }
 
     /// What a product is computed with, counted; empty for what is none. Those `in_panels` are of f32.
@@ -356,6 +361,24 @@ impl<'a> Builder<'a> {
             with,
             runs,
         });
+    }
+}
+
+/// Constant inputs that the node's kernel has a copy of.
+fn held_by_kernel(site: &Site<'_>) -> &'static [usize] {
+    let known = |index: usize| site.constant(index).is_some();
+    let all = |of: &'static [usize]| -> &'static [usize] {
+        let is_known = |at: &usize| known(*at) || site.node.input(*at).is_none();
+        if known(of[0]) && of.iter().all(is_known) { of } else { &[] }
+    };
+    match &site.node.op {
+        Op::Conv { .. } if site.dtype(0).is_ok_and(|t| t.is_float() && t.size() == 2) => {
+            all(&[1, 2])
+        }
+        Op::MatMulInteger | Op::ConvInteger(_) => all(&[1, 3]),
+        Op::QLinearMatMul | Op::QLinearConv(_) => all(&[3, 5]),
+        Op::MatMulNBits(_) => all(&[1, 2, 3, 4]),
+        _ => &[],
     }
 }
 

@@ -147,26 +147,27 @@ impl Panels {
             bail!("{:?} cannot be multiplied with [{}, {}]", x.dims(), self.k, self.n)
         }
         let held = x.dtype();
+        let rows = x.dims()[..x.rank() - 1].iter().product();
         let x = cells::wide(x)?;
         let mut shape = x.dims().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = self.n;
         }
-        let out = cells::with_f32(&x, |x| self.product(x))?;
+        let out = cells::with_f32(&x, |x| self.product(x, rows))?;
         cells::rounded(out, &shape, held, x.device())
     }
 
-    fn product(&self, x: &[f32]) -> Vec<f32> {
-        let rows = x.len().checked_div(self.k).unwrap_or(0);
+    fn product(&self, x: &[f32], rows: usize) -> Vec<f32> {
         let mut out = vec![0.0; rows * self.n];
         let panels = self.n.div_ceil(PANEL);
         if self.threads < 2 || x.len() * self.n < LEAST_SHARED {
-            self.rows(x, &mut out, self.n, 0..panels);
+            self.rows((x, rows), &mut out, self.n, 0..panels);
         } else if rows >= ROWS_EACH * self.threads {
             let each = rows.div_ceil(self.threads);
             out.par_chunks_mut(each * self.n).enumerate().for_each(|(at, out)| {
                 let from = at * each * self.k;
-                self.rows(&x[from..from + out.len() / self.n * self.k], out, self.n, 0..panels);
+                let rows = out.len() / self.n;
+                self.rows((&x[from..from + rows * self.k], rows), out, self.n, 0..panels);
             });
         } else {
             let each = panels.div_ceil(self.threads);
@@ -176,7 +177,7 @@ impl Panels {
             let parts = shares.par_iter().map(|share| {
                 let width = width(*share);
                 let mut part = vec![0.0; rows * width];
-                self.rows(x, &mut part, width, share.0..share.1);
+                self.rows((x, rows), &mut part, width, share.0..share.1);
                 part
             });
             for (share, part) in shares.iter().zip(parts.collect::<Vec<_>>()) {
@@ -190,8 +191,13 @@ impl Panels {
     }
 
     /// Some panels of the product, `out` beginning with the first of them.
-    fn rows(&self, x: &[f32], out: &mut [f32], stride: usize, panels: std::ops::Range<usize>) {
-        let rows = x.len().checked_div(self.k).unwrap_or(0);
+    fn rows(
+        &self,
+        (x, rows): (&[f32], usize),
+        out: &mut [f32],
+        stride: usize,
+        panels: std::ops::Range<usize>,
+    ) {
         if rows == 0 || self.n == 0 {
             return;
         }
@@ -231,7 +237,7 @@ mod tests {
 
     #[test]
     fn panels_give_what_candle_gives_however_the_work_is_shared() {
-        for (m, k, n) in [(1, 7, 5), (3, 64, 64), (5, 65, 200), (200, 96, 130)] {
+        for (m, k, n) in [(1, 7, 5), (3, 64, 64), (5, 65, 200), (200, 96, 130), (3, 0, 70)] {
             let of = |rows: usize, columns: usize| {
                 let values: Vec<f32> =
                     (0..rows * columns).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();

@@ -102,7 +102,12 @@ fn passes_of(level: Optimization) -> &'static [Pass] {
 fn read(path: &Path, level: Optimization) -> Result<Graph> {
     let mut graph = Graph::read(path)?;
     passes::run(&mut graph, passes_of(level), usize::MAX)?;
-    // Behind what cannot run types are taken for f32: other gaps can be told then.
+    assume_types(&mut graph);
+    Ok(graph)
+}
+
+/// Behind what cannot run types are taken for f32: other gaps can be told then.
+fn assume_types(graph: &mut Graph) {
     if graph.nodes.iter().any(|n| matches!(n.op, Op::Unsupported(_) | Op::If { .. })) {
         for id in graph.value_ids() {
             if graph.value(id).dtype.is_none() {
@@ -110,7 +115,6 @@ fn read(path: &Path, level: Optimization) -> Result<Graph> {
             }
         }
     }
-    Ok(graph)
 }
 
 impl Backend for CandleBackend {
@@ -139,6 +143,7 @@ impl Backend for CandleBackend {
         let load = clock.now();
         let mut graph = graph;
         passes::run(&mut graph, passes_of(options.optimization), usize::MAX)?;
+        assume_types(&mut graph);
         let plan = build::lowered(&graph, &self.device, threads)?;
         let compile = clock.now() - load;
         let facts = PreparedFacts {

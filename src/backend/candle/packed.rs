@@ -155,7 +155,7 @@ impl Packed {
             Kernel::Tiles => {
                 let filled = (padded > k).then(|| format!("rows of {k} filled up to {padded}"));
                 let wide = (isa() == "AVX-512").then(|| {
-                    "a whole model was measured to be no faster than in f32 by AVX-512".to_owned()
+                    "on Cascade Lake a whole model was no faster than in f32 by AVX-512".to_owned()
                 });
                 let both: Vec<String> = filled.into_iter().chain(wide).collect();
                 (!both.is_empty()).then(|| both.join("; "))
@@ -189,6 +189,18 @@ impl Packed {
             return Tensor::zeros(shape, x.dtype(), x.device());
         }
         let mut flat = x.to_dtype(Held::F32)?.contiguous()?.reshape((rows, self.k))?;
+        // The kernels that take a dot product at a time hold scales of 32 values in 16 bits: rows are made
+        // as large as 1, so that numbers of any size fit.
+        let sizes = if self.kernel == Kernel::Tiles {
+            None
+        } else {
+            let largest = flat.abs()?.max_keepdim(1)?;
+            let is_zero = largest.eq(0.0)?.to_dtype(Held::F32)?;
+            Some((largest + is_zero)?)
+        };
+        if let Some(sizes) = &sizes {
+            flat = flat.broadcast_div(sizes)?;
+        }
         if self.padded_k > self.k {
             flat = flat.pad_with_zeros(D::Minus1, 0, self.padded_k - self.k)?.contiguous()?;
         }
@@ -202,6 +214,10 @@ impl Packed {
         };
         let held = self.factors.len();
         let out = if out.dims()[1] > held { out.narrow(1, 0, held)?.contiguous()? } else { out };
+        let out = match &sizes {
+            Some(sizes) => out.broadcast_mul(sizes)?,
+            None => out,
+        };
         let scale = Some(self.factors.as_slice());
         let (width, threads) = (self.n, self.threads);
         let out = if let Some(shifts) = &self.shifts {

@@ -37,11 +37,11 @@ pub(in crate::backend) enum Activations {
 
 impl Activations {
     /// As records say it.
-    pub(in crate::backend) fn name(self) -> &'static str {
+    pub(in crate::backend) fn name(self) -> String {
         match self {
-            Self::Kept => "nothing",
-            Self::Dynamic => "dynamic uint8",
-            Self::Static { .. } => "static",
+            Self::Kept => "nothing".to_owned(),
+            Self::Dynamic => "dynamic uint8".to_owned(),
+            Self::Static { dtype, .. } => format!("static {dtype}"),
         }
     }
 
@@ -170,8 +170,10 @@ fn integer(edges: &Edges<'_>, at: usize) -> Option<Result<(usize, Product), Stri
     let (weight, scale) = (edges.graph.constant(node.input(1))?, edges.graph.constant(scale)?);
     let zero = known(edges.graph, node.input(3))?;
     let (x, of) = (dynamic.input(0)?, node.input(1)?);
-    // Factors of the rows would go along another axis.
-    let is_row = scale.len() == 1 || scale.shape().last() == Some(&scale.len());
+    // Factors of the rows would go along another axis, and more axes than x has would stay in the product.
+    let axes = edges.graph.dims(Some(x))?.len();
+    let is_row = (scale.len() == 1 || scale.shape().last() == Some(&scale.len()))
+        && scale.shape().len() <= axes;
     let weights = if is_row {
         integers(weight, scale, zero, false, 0)
     } else {
@@ -231,6 +233,9 @@ fn dequantised(edges: &Edges<'_>, node: &Node) -> Option<Result<Product, String>
         is_pair.then_some(quantise)
     });
     let known = quantised.and_then(|quantise| Some((quantise, of_static(edges.graph, quantise)?)));
+    if let Some((_, Activations::Static { dtype: DType::I16 | DType::U16, .. })) = known {
+        return Some(Err("whose other factor has 16 bits".to_owned()));
+    }
     let (x, activations) = match known {
         Some((quantise, activations)) => (quantise.input(0)?, activations),
         None => (node.input(0)?, Activations::Kept),

@@ -1,6 +1,6 @@
 //! x·w + b → `Linear`.
 
-use super::pattern::{View, everywhere, same_dims};
+use super::pattern::{View, everywhere, same_rank};
 use crate::graph::Op;
 use crate::graph::ir::{Graph, Node};
 use crate::graph::op::Binary;
@@ -37,7 +37,8 @@ fn matched(
     let weight = graph.constant(Some(bias))?;
     let width = view.last_size(product)?;
     let is_vector = weight.len() == width && weight.shape().last() == Some(&width);
-    if !is_vector || !same_dims(graph, product, sum.output(0)?) {
+    // A vector as long as the last axis repeats along the others, whatever their sizes.
+    if !is_vector || !same_rank(graph, product, sum.output(0)?) {
         return None;
     }
     let flatten = (weight.shape().len() != 1).then_some(width);

@@ -72,15 +72,14 @@ pub(super) fn same_rank(graph: &Graph, a: ValueId, b: ValueId) -> bool {
     axes(a).is_some() && axes(a) == axes(b)
 }
 
-/// Whether a constant of the model is this number: to a millionth, or as halves round.
+/// Whether a constant of the model is this number: to a millionth, or as its type rounds it.
 pub(super) fn is_about(number: f64, expected: f64, held: Option<DType>) -> bool {
-    let tolerance = match held {
-        // Half the distance of two neighbours, relative to the smaller one: 11 and 8 bits.
-        Some(DType::F16) => 1.0 / 2048.0,
-        Some(DType::BF16) => 1.0 / 256.0,
-        _ => 1e-6,
+    let rounded = match held {
+        Some(DType::F16) => half::f16::from_f64(expected).to_f64(),
+        Some(DType::BF16) => half::bf16::from_f64(expected).to_f64(),
+        _ => expected,
     };
-    (number - expected).abs() <= tolerance * expected.abs()
+    (number - rounded).abs() <= 1e-6 * rounded.abs()
 }
 
 /// Applies `rewrite` to one place after the other until it finds none; how many there were.
