@@ -83,7 +83,6 @@ fn backends_and_providers_that_do_not_exist() {
     for (backend, says) in [
         ("onnx:cpu", "no such engine"),
         ("ort:gpu", "no such execution provider"),
-        ("wgpu", "not part of this binary"),
         ("candle:tpu", "no such device"),
         ("mock:speed=1", "speed=1"),
     ] {
