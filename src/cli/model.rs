@@ -335,18 +335,18 @@ fn dumped(args: &Dump, settings: &Settings) -> Result<()> {
     let mut graph = args.target.graph(settings)?;
     let passes = if args.passes.is_empty() { Pass::ALL.to_vec() } else { args.passes.clone() };
     let steps = passes::run(&mut graph, &passes, args.after_pass.unwrap_or(usize::MAX))?;
-    for (at, Step { pass, round, changes, nodes }) in steps.iter().enumerate() {
-        output::say(&format!(
-            "{:>3}  round {round}  {pass:<20} {changes:>5} changes, {nodes} nodes",
-            at + 1
-        ));
-    }
     if let Some(wanted) = args.after_pass.filter(|n| *n > steps.len()) {
         return Err(Error::input(
             format!("--after-pass {wanted}"),
             format!("nothing changes any more after {} applications", steps.len()),
         )
         .remedy(format!("give a number from 0 to {}", steps.len())));
+    }
+    for (at, Step { pass, round, changes, nodes }) in steps.iter().enumerate() {
+        output::say(&format!(
+            "{:>3}  round {round}  {pass:<20} {changes:>5} changes, {nodes} nodes",
+            at + 1
+        ));
     }
     let Some(path) = &args.out else { return output::figures(&dump(&graph)) };
     graph.write(path)?;
