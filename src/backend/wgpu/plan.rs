@@ -212,24 +212,10 @@ impl Plan {
     /// Waits for a batch; its outputs.
     pub(super) fn wait(&mut self, gpu: &Gpu, flight: Flight) -> Result<Tensors> {
         let Flight { submission, readback } = flight;
-        let (told, heard) = std::sync::mpsc::channel();
-        readback.map_async(wgpu::MapMode::Read, .., move |result| {
-            // Nobody listens any more where waiting failed already.
-            let _ = told.send(result);
-        });
-        gpu.wait(submission)?;
-        let failed = |e: String| {
-            Error::environment(format!("adapter {}", gpu.info.name), e)
-                .remedy("look at the driver's log")
-        };
-        match heard.try_recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(failed(e.to_string())),
-            Err(_) => return Err(failed("does not give the outputs back".to_owned())),
-        }
+        map(gpu, &readback, submission)?;
         let mut outputs = Vec::with_capacity(self.outputs.len());
         {
-            let all = readback.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
+            let all = readback.get_mapped_range(..).map_err(|e| failed(gpu, &e.to_string()))?;
             for (output, source) in &self.outputs {
                 let from = usize::try_from(source.to).unwrap_or(usize::MAX);
                 let bytes = output.view.len() * output.view.elem.size();
@@ -289,11 +275,8 @@ impl Plan {
             encoder.resolve_query_set(&set, 0..count, &resolved, 0);
             encoder.copy_buffer_to_buffer(&resolved, 0, &readback, 0, size);
             let submission = gpu.queue.submit([encoder.finish()]);
-            readback.map_async(wgpu::MapMode::Read, .., |_| {});
-            gpu.wait(submission)?;
-            let all = readback.get_mapped_range(..).map_err(|e| {
-                Error::environment(format!("adapter {}", gpu.info.name), e.to_string())
-            })?;
+            map(gpu, &readback, submission)?;
+            let all = readback.get_mapped_range(..).map_err(|e| failed(gpu, &e.to_string()))?;
             let ticks: Vec<u64> = all
                 .chunks_exact(8)
                 .map(|b| b.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)))
@@ -306,6 +289,28 @@ impl Plan {
             }));
         }
         Ok(Some(rows))
+    }
+}
+
+fn failed(gpu: &Gpu, message: &str) -> Error {
+    Error::environment(format!("adapter {}", gpu.info.name), message)
+        .remedy("look at the driver's log")
+}
+
+/// Makes a buffer readable once `submission` is done.
+fn map(gpu: &Gpu, buffer: &wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Result<()> {
+    let (told, heard) = std::sync::mpsc::channel();
+    buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+        // Nobody listens any more where waiting failed already.
+        let _ = told.send(result);
+    });
+    gpu.wait(submission)?;
+    // Another session that waits on the same device may be about to call the function above: whoever finds
+    // the work done calls it. It is called or dropped in any case, so this does not wait for ever.
+    match heard.recv() {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(failed(gpu, &e.to_string())),
+        Err(_) => Err(failed(gpu, "does not give the outputs back")),
     }
 }
 
