@@ -66,32 +66,7 @@ fn a_record_says_what_candle_computes_integers_with() {
 
 #[test]
 fn two_sessions_of_candle_answer_alike_and_hold_their_memory() {
-    let sandbox = Sandbox::new();
-    let args = [
-        "run",
-        "digits",
-        "--backend",
-        "candle:cpu",
-        "--batch",
-        "1",
-        "--concurrency",
-        "4",
-        "--sessions",
-        "2",
-        "--threads",
-        "1",
-        "--duration",
-        "5",
-        "--format",
-        "json",
-    ];
-    sandbox.run(&args).assert_fine();
-    let record = &sandbox.records()[0];
-    assert_eq!(record["load"]["outputs_differing"], 0);
-    assert!(record["load"]["outputs_checked"].as_u64().unwrap() > 0);
-    let change = record["telemetry"]["rss_change"].as_f64().unwrap();
-    // The worker keeps an observation a request; a tensor that is not freed would double it at once.
-    assert!(change.abs() < 0.25, "memory changed by {change}");
+    nodes::two_sessions("digits", "candle:cpu");
 }
 
 /// What a graph of few nodes gives on both engines for the same generated input `x`.

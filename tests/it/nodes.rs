@@ -6,6 +6,7 @@ use infermark::graph::{Graph, Weight};
 use infermark::variant::{BackendId, DType, Difference, Optimization, Tensors};
 
 use super::conformance::{self, Case, cases, operator, retyped, runner};
+use super::sandbox::Sandbox;
 
 /// Largest max|a−b| / max|b| that counts as equal, by what is computed with.
 fn tolerance(dtype: DType) -> f64 {
@@ -118,4 +119,19 @@ pub(crate) fn run(backend: &str, levels: &[Optimization]) -> String {
         rest.iter().map(|(reason, names)| format!("{reason}\n    {}", names.join(" "))).collect();
     let text = format!("{total} of 1288 passed\n\n{}\n\n{}", rows.join("\n"), why.join("\n"));
     text
+}
+
+/// Two sessions that serve digits at once: right answers, and memory that stays; the record.
+pub(crate) fn two_sessions(target: &str, backend: &str) -> serde_json::Value {
+    let sandbox = Sandbox::new();
+    let mut args = vec!["run", target, "--backend", backend, "--batch", "1", "--concurrency", "4"];
+    args.extend(["--sessions", "2", "--threads", "1", "--duration", "5", "--format", "json"]);
+    sandbox.run(&args).assert_fine();
+    let record = sandbox.records().swap_remove(0);
+    assert_eq!(record["load"]["outputs_differing"], 0);
+    assert!(record["load"]["outputs_checked"].as_u64().unwrap() > 0);
+    let change = record["telemetry"]["rss_change"].as_f64().unwrap();
+    // The worker keeps an observation a request; a tensor that is not freed would double it at once.
+    assert!(change.abs() < 0.25, "memory changed by {change}");
+    record
 }

@@ -51,11 +51,9 @@ pub(super) fn build(
     graph: &Graph,
     gpu: &Gpu,
     weights: &Weights,
-    fuses: bool,
 ) -> std::result::Result<Built, Gaps> {
     let mut gaps = Gaps { missing: Vec::new(), first: String::new() };
     let mut to = Lower::new(graph, gpu, weights);
-    to.fuses = fuses;
     let mut inputs = Vec::new();
     for id in &graph.inputs {
         let value = graph.value(*id);

@@ -124,7 +124,6 @@ impl Lower<'_> {
     pub(super) fn finish(&mut self, node: &Node, expr: Expr) -> Lowered {
         let id = Self::output_id(node)?;
         let waits = !self.graph.outputs.contains(&id)
-            && self.fuses
             && match self.readers.get(&id).map(Vec::as_slice) {
                 Some([only]) => {
                     let reader = &self.graph.nodes[*only];

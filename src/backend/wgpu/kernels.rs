@@ -201,6 +201,9 @@ impl Kernel {
         for (mark, with) in &self.marks {
             file = file.replace(&format!("//@ {mark}"), with);
         }
+        if matches!(self.shader, Shader::Integers | Shader::MatMul | Shader::Tiled) {
+            file.push_str(include_str!("shaders/four.wgsl"));
+        }
         text + &file
     }
 

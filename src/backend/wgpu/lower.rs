@@ -66,8 +66,6 @@ pub(super) struct Lower<'a> {
     /// The operator that is lowered now.
     pub(super) op: String,
     pub(super) names: usize,
-    /// Whether chains are fused.
-    pub(super) fuses: bool,
 }
 
 /// How a type is held on the device; an error where it cannot be.
@@ -141,7 +139,6 @@ impl<'a> Lower<'a> {
             quantised: HashMap::new(),
             op: String::new(),
             names: 0,
-            fuses: true,
         }
     }
 

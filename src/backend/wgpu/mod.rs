@@ -34,7 +34,7 @@ use crate::units::{Clock, RealClock};
 use crate::variant::{BackendId, DType, Optimization, ShapePolicy, Tensors, Variant};
 
 /// Version of wgpu that this binary is built with.
-const VERSION: &str = "30";
+const VERSION: &str = "30.0.1";
 
 /// Plans that a session keeps, each with its arena: for so many shapes.
 const MOST_PLANS: usize = 64;
@@ -97,7 +97,7 @@ impl Backend for WgpuBackend {
         graph.bind(&sizes(&graph))?;
         crate::graph::infer(&mut graph)?;
         let graph = build::bound(&graph, std::iter::empty(), passes)?;
-        let missing = match build::build(&graph, &gpu, &Weights::default(), true) {
+        let missing = match build::build(&graph, &gpu, &Weights::default()) {
             Ok(_) => Vec::new(),
             Err(gaps) => gaps.missing,
         };
@@ -119,7 +119,7 @@ impl Backend for WgpuBackend {
         bound.bind(&small)?;
         crate::graph::infer(&mut bound)?;
         let bound = build::bound(&bound, std::iter::empty(), passes)?;
-        let built = build::build(&bound, &shared.gpu, &shared.weights, true)
+        let built = build::build(&bound, &shared.gpu, &shared.weights)
             .map_err(|gaps| gaps.refused(&bound))?;
         let numerics: Vec<NumericFact> = built.numerics.clone();
         // Kernels are compiled now, and not with the first batch.
@@ -264,8 +264,8 @@ impl Shared {
         }
         let shapes = inputs.0.iter().map(|(name, t)| (name.as_str(), t.shape()));
         let bound = build::bound(graph, shapes, self.passes)?;
-        let built = build::build(&bound, &self.gpu, &self.weights, true)
-            .map_err(|gaps| gaps.refused(&bound))?;
+        let built =
+            build::build(&bound, &self.gpu, &self.weights).map_err(|gaps| gaps.refused(&bound))?;
         Plan::new(&self.gpu, &graph.subject, built)
     }
 }
@@ -288,5 +288,15 @@ impl Session for WgpuSession {
         trace.shape_miss = Some(is_new);
         let (plan, _) = self.plans.get_mut(&shapes).ok_or_else(unknown)?;
         plan.wait(&self.shared.gpu, flight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn records_name_the_version_that_is_built() {
+        let lock = include_str!("../../../Cargo.lock");
+        let locked = format!("name = \"wgpu\"\nversion = \"{}\"", super::VERSION);
+        assert!(lock.contains(&locked), "{}", super::VERSION);
     }
 }

@@ -52,13 +52,3 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if (row + 2u < m) { write(to + 2u * n, s2, column, n); }
     if (row + 3u < m) { write(to + 3u * n, s3, column, n); }
 }
-
-fn write(to: u32, sums: vec4<f32>, column: u32, n: u32) {
-    for (var j = 0u; j < 4u; j += 1u) {
-        if (column + j < n) {
-            var v = sums[j];
-            if (p[4] != 0u) { v += bias[column + j]; }
-            out[to + j] = T(activated(v));
-        }
-    }
-}
