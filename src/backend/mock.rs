@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    Availability, Backend, Coverage, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts,
+    Availability, Backend, Coverage, DeviceInfo, Inspection, PrepareOptions, Prepared, PreparedFacts,
     RuntimeInfo, Session, Ticket, Trace,
 };
 use crate::error::{Error, Result};
@@ -131,7 +131,7 @@ impl Prepared for MockPrepared {
         &self.facts
     }
 
-    fn inspect(&self, _: &Tensors) -> Result<Option<Vec<OpRow>>> {
+    fn inspect(&self, _: &Tensors, _: bool) -> Result<Option<Inspection>> {
         Ok(None)
     }
 }

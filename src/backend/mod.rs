@@ -15,8 +15,8 @@ mod wgpu;
 
 pub use mock::MockScript;
 pub use traits::{
-    Availability, Backend, Coverage, DeviceInfo, MissingOp, NumericFact, OpRow, PrepareOptions,
-    Prepared, PreparedFacts, RuntimeInfo, Session, Ticket, Trace,
+    Availability, Backend, Ceilings, Coverage, DeviceInfo, Inspection, MissingOp, NumericFact,
+    OpRow, PrepareOptions, Prepared, PreparedFacts, RuntimeInfo, Session, Ticket, Trace, Tuning,
 };
 
 use std::sync::Arc;

@@ -29,8 +29,12 @@ pub trait Prepared {
     /// What is known about it before it runs.
     fn facts(&self) -> &PreparedFacts;
     /// What ran where, from one untimed run of `sample` in a session of its own; `None` where the
-    /// engine cannot tell.
-    fn inspect(&self, sample: &Tensors) -> Result<Option<Vec<OpRow>>>;
+    /// engine cannot tell. With `profile`, beside what the device can do.
+    fn inspect(&self, sample: &Tensors, profile: bool) -> Result<Option<Inspection>>;
+    /// Time that choosing kernels by measuring them has taken so far, all sessions together.
+    fn tuning(&self) -> Nanos {
+        Nanos(0)
+    }
 }
 
 /// A batch handed to a session and not yet waited for.
@@ -143,10 +147,44 @@ pub struct PrepareOptions {
     pub library: Option<(PathBuf, String)>,
     /// Bytes of the weights in their stored types, as the model file states them.
     pub weights: Bytes,
+    /// How kernels are chosen.
+    #[serde(default)]
+    pub tuning: Tuning,
+}
+
+/// How an engine that has several kernels for one thing chooses among them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// Whether it measures them; if not, it takes the likeliest for the device.
+    pub autotune: bool,
+    /// Folder where what was measured and compiled is kept; `None` keeps nothing.
+    pub folder: Option<PathBuf>,
+}
+
+/// What ran where in an untimed run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// The op table, what takes longest first.
+    pub ops: Vec<OpRow>,
+    /// What the device can do, where that was asked for and can be measured.
+    pub ceilings: Option<Ceilings>,
+}
+
+/// What a device does at most, measured on it by kernels that do nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ceilings {
+    /// Additions and multiplications of f32 numbers a second.
+    pub f32_flops_per_s: f64,
+    /// The same of f16 numbers; `None` where it has none.
+    pub f16_flops_per_s: Option<f64>,
+    /// The same of bytes in dot products of four.
+    pub int8_ops_per_s: Option<f64>,
+    /// Bytes read and written a second by a copy.
+    pub bytes_per_s: f64,
 }
 
 /// One row of the op table: an operator kind on a provider.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpRow {
     /// The operator as the engine names it, after fusion.
     pub kind: String,
@@ -156,6 +194,18 @@ pub struct OpRow {
     pub count: usize,
     /// Their share of the time in the profiled run, 0 to 1.
     pub time_share: f64,
+    /// Their time in that run, in nanoseconds.
+    #[serde(default)]
+    pub time_ns: Option<f64>,
+    /// Additions and multiplications of products among them, counted from their sizes.
+    #[serde(default)]
+    pub flops: Option<f64>,
+    /// Bytes that they read and write, counted from sizes.
+    #[serde(default)]
+    pub bytes: Option<f64>,
+    /// The least time that the device's ceilings allow for these, over the time taken: 0 to 1.
+    #[serde(default)]
+    pub ceiling_share: Option<f64>,
 }
 
 /// What an engine of ours really computes products with.

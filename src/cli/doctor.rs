@@ -8,7 +8,7 @@ use super::hardware::gpus;
 use super::output::{self, Format};
 use super::runtime::Runtime;
 use crate::artifact::{PINNED_VERSION, find_library};
-use crate::backend::{self, Availability, DeviceInfo, PrepareOptions};
+use crate::backend::{self, Availability, DeviceInfo, PrepareOptions, Tuning};
 use crate::error::Result;
 use crate::hardware::{self, Gpus, Host, Root};
 use crate::settings::Settings;
@@ -187,6 +187,7 @@ fn engine(
         spinning: true,
         library,
         weights: Bytes(0),
+        tuning: Tuning::default(),
     };
     let available = name
         .parse::<BackendId>()

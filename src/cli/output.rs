@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::economics::PriceTable;
 use crate::error::{Error, Result};
-use crate::report::{Csv, Markdown, Report, ReportModel, Table};
+use crate::report::{self, Csv, Markdown, Report, ReportModel, Table};
 pub(super) use crate::report::{csv_rows as csv, markdown_table as markdown, ruled, wrapped};
 use crate::store::{Record, SCHEMA_VERSION};
 
@@ -59,6 +59,15 @@ pub(super) fn records(
         Format::Md => Markdown.render(&report()?)?,
     };
     figures(&text)
+}
+
+/// Prints where the time goes, for people: in JSON and CSV the records say it.
+pub(super) fn profile(format: Format, records: &[Record]) -> Result<()> {
+    match format {
+        Format::Table => figures(&report::profile(records, false)),
+        Format::Md => figures(&report::profile(records, true)),
+        Format::Json | Format::Csv => Ok(()),
+    }
 }
 
 /// A value as one indented JSON object and a newline.

@@ -77,6 +77,12 @@ pub(super) struct Args {
     /// Continue a run: `latest`, an id or a path; cases it has are skipped
     #[arg(long, value_name = "RUN")]
     pub(super) resume: Option<String>,
+    /// Print where the time goes: kernels with their rates, beside what the device can do
+    #[arg(long)]
+    pub(super) profile: bool,
+    /// Take the likeliest kernel for the device instead of measuring which is fastest (wgpu)
+    #[arg(long)]
+    pub(super) no_autotune: bool,
     /// List the cases with an estimate of the time, and measure nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -226,6 +232,7 @@ fn measure(
     let _lock = run_dir.lock()?;
     let interrupted = super::interrupt::flag()?;
     let mut progress = Progress::new(plan.cases.len());
+    let engine_folder = settings.cache.root().join("wgpu");
     let options = RunOptions {
         resolved,
         plan,
@@ -238,6 +245,8 @@ fn measure(
         run_dir: &run_dir,
         budget,
         interrupted,
+        engine_folder: Some(&engine_folder),
+        profile: args.profile,
     };
     let outcome = measure::run(&options, &mut progress);
     progress.clear();
@@ -251,6 +260,9 @@ fn measure(
 fn finish(args: &Args, run_dir: &RunDir, outcome: &RunOutcome) -> Result<Ended> {
     if !outcome.records.is_empty() || args.format == Format::Json {
         output::records(args.format, run_dir.path(), &outcome.records, &outcome.not_run)?;
+        if args.profile {
+            output::profile(args.format, &outcome.records)?;
+        }
     }
     if !outcome.records.is_empty() {
         let model = ReportModel::of(&outcome.records, &PriceTable::built_in()?);

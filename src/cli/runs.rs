@@ -19,6 +19,9 @@ pub(super) enum Command {
     Show {
         /// `latest`, an id, or the path of a run's folder
         run: String,
+        /// And where the time went, as `run --profile` prints it
+        #[arg(long)]
+        profile: bool,
         /// How it is printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -28,10 +31,11 @@ pub(super) enum Command {
 pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
     match command {
         Command::List { format } => list(*format, settings),
-        Command::Show { run, format } => {
+        Command::Show { run, profile, format } => {
             let run = RunDir::find(&settings.reports, run)?;
             let records = last_records(&run)?;
-            output::records(*format, run.path(), &records, &[])
+            output::records(*format, run.path(), &records, &[])?;
+            if *profile { output::profile(*format, &records) } else { Ok(()) }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::model::Target;
 use super::output::{self, Format};
 use super::{Ended, interrupt};
 use crate::artifact::find_library;
-use crate::backend::check_name;
+use crate::backend::{Tuning, check_name};
 use crate::error::{Error, Result};
 use crate::graph::passes::{self, Pass};
 use crate::graph::{Graph, Outline, infer};
@@ -45,6 +45,9 @@ pub(super) struct Args {
     /// Largest max|a−b| / max|b| that counts as equal
     #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
     tolerance: f64,
+    /// Take the likeliest kernel for the device instead of measuring which is fastest (wgpu)
+    #[arg(long)]
+    no_autotune: bool,
     /// Check these passes only, in this order
     #[arg(long, value_delimiter = ',', value_name = "PASS")]
     passes: Vec<Pass>,
@@ -94,7 +97,11 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
     let graph = Graph::read(&path)?;
     let inputs = inputs(args, &path, &graph)?;
     let all: Vec<BackendId> = backends.iter().chain([&against]).cloned().collect();
-    let mut runner = runner(settings, &all)?;
+    let tuning = Tuning {
+        autotune: !args.no_autotune,
+        folder: Some(settings.cache.root().join("wgpu")),
+    };
+    let mut runner = runner(settings, &all)?.tuned(tuning);
     let expected = runner.run(&path, &against, &inputs)?;
     let folder = tempfile::tempdir().map_err(|e| {
         Error::environment("verify", format!("no temporary folder: {e}"))

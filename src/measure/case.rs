@@ -1,5 +1,6 @@
 //! One case in a worker of its own, from prepare to record.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,7 +11,9 @@ use super::telemetry;
 use super::validity::{self, Evidence};
 use super::work;
 use crate::artifact::Library;
-use crate::backend::{NumericFact, OpRow, PrepareOptions, PreparedFacts};
+use crate::backend::{
+    Ceilings, Inspection, NumericFact, OpRow, PrepareOptions, PreparedFacts, Tuning,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hardware::{Host, process_use};
 use crate::load::{Observation, Scenario, Window};
@@ -31,6 +34,8 @@ pub(super) struct Bench<'a> {
     pub(super) library: Option<&'a Library>,
     pub(super) worker: &'a WorkerCommand,
     pub(super) interrupted: &'a Arc<AtomicBool>,
+    /// Where engines keep what they measured and compiled.
+    pub(super) engine_folder: Option<&'a Path>,
 }
 
 /// What is asked of one case.
@@ -39,12 +44,16 @@ pub(super) struct Ask {
     pub(super) window: Nanos,
     pub(super) quality: bool,
     pub(super) inspect: bool,
+    /// Whether the op table is held against what the device can do.
+    pub(super) profile: bool,
 }
 
 /// What a case gave.
 pub(super) struct Measured {
     pub(super) facts: PreparedFacts,
     pub(super) first: Nanos,
+    /// Time that choosing kernels took.
+    pub(super) tuning: Nanos,
     pub(super) summary: Summary,
     pub(super) reasons: Vec<String>,
     pub(super) load: LoadRecord,
@@ -57,6 +66,8 @@ pub(super) struct Measured {
     /// What they are worth, once they are judged.
     pub(super) quality: Option<Vec<QualityFigure>>,
     pub(super) ops: Option<Vec<store::OpRow>>,
+    /// What the device can do, where it was asked for.
+    pub(super) ceilings: Option<store::Ceilings>,
     /// What an inference has to do.
     pub(super) work: Option<store::WorkRecord>,
     /// What went wrong after the window.
@@ -82,6 +93,7 @@ pub(super) struct Paired {
 struct Extras {
     outputs: Option<Outputs>,
     ops: Option<Vec<store::OpRow>>,
+    ceilings: Option<store::Ceilings>,
     work: Option<store::WorkRecord>,
 }
 
@@ -115,9 +127,9 @@ impl Bench<'_> {
 
         phase("warm up");
         let duration = seconds(workload.load.warmup_s);
-        let (first, warmup_batches, peak_rss) =
+        let (first, warmup_batches, peak_rss, tuning) =
             match worker.ask(&Command::Warm { duration }, patience + duration)?.0 {
-                Event::Warmed { first, batches, peak_rss } => (first, batches, peak_rss),
+                Event::Warmed { first, batches, peak_rss, tuning } => (first, batches, peak_rss, tuning),
                 other => return Err(worker.unexpected(&other)),
             };
 
@@ -156,6 +168,7 @@ impl Bench<'_> {
             load: self.load_record(case, &summary, &loaded, warmup_batches, &observations),
             facts,
             first,
+            tuning,
             summary,
             telemetry,
             peak_rss: peak_rss.map(Bytes),
@@ -163,6 +176,7 @@ impl Bench<'_> {
             outputs: extras.outputs,
             quality: None,
             ops: extras.ops,
+            ceilings: extras.ceilings,
             work: extras.work,
             late_failure,
             paired: None,
@@ -190,12 +204,13 @@ impl Bench<'_> {
             }
             if ask.inspect {
                 phase("op table");
-                match worker.ask(&Command::Inspect, patience)?.0 {
-                    Event::Inspected { ops, shapes } => {
+                match worker.ask(&Command::Inspect { profile: ask.profile }, patience)?.0 {
+                    Event::Inspected { inspection, shapes } => {
                         let model = &self.resolved.variants[case.variant].path;
                         extras.work = Some(work::counted(model, shapes));
-                        let rows = ops.unwrap_or_default();
-                        extras.ops = Some(rows.into_iter().map(stored_op).collect());
+                        let Inspection { ops, ceilings } = inspection.unwrap_or_default();
+                        extras.ops = Some(ops.into_iter().map(stored_op).collect());
+                        extras.ceilings = ceilings.map(stored_ceilings);
                     }
                     other => return Err(worker.unexpected(&other)),
                 }
@@ -217,6 +232,10 @@ impl Bench<'_> {
                 spinning: workload.backends.spinning,
                 library: self.library.map(|l| (l.path.clone(), l.sha256.clone())),
                 weights: self.resolved.variants[case.variant].weights,
+                tuning: Tuning {
+                    autotune: workload.backends.autotune,
+                    folder: self.engine_folder.map(Path::to_owned),
+                },
             },
             sessions: case.sessions,
             batching: case.batching,
@@ -264,6 +283,7 @@ impl Bench<'_> {
             seed: workload.load.seed,
             optimization: text_of(&workload.backends.optimization),
             spinning: workload.backends.spinning,
+            autotune: Some(workload.backends.autotune),
         }
     }
 }
@@ -299,8 +319,13 @@ pub(super) fn numerics(facts: &PreparedFacts) -> Vec<store::Numeric> {
 }
 
 fn stored_op(row: OpRow) -> store::OpRow {
-    let OpRow { kind, provider, count, time_share } = row;
-    store::OpRow { kind, provider, count, time_share }
+    let OpRow { kind, provider, count, time_share, time_ns, flops, bytes, ceiling_share } = row;
+    store::OpRow { kind, provider, count, time_share, time_ns, flops, bytes, ceiling_share }
+}
+
+fn stored_ceilings(found: Ceilings) -> store::Ceilings {
+    let Ceilings { f32_flops_per_s, f16_flops_per_s, int8_ops_per_s, bytes_per_s } = found;
+    store::Ceilings { f32_flops_per_s, f16_flops_per_s, int8_ops_per_s, bytes_per_s }
 }
 
 /// A plain enum as the word that serde writes for it.
@@ -369,6 +394,7 @@ mod tests {
             provider: provider.into(),
             count,
             time_share: 0.1,
+            ..store::OpRow::default()
         };
         let shares =
             provider_shares(&[row("Conv", "A", 1), row("Add", "B", 2), row("Mul", "B", 1)]);

@@ -8,7 +8,7 @@ use super::host::{Worker, WorkerCommand};
 use super::limited::{Ended, run_limited};
 use super::protocol::{Command, Event, PrepareSpec};
 use crate::artifact::Library;
-use crate::backend::PrepareOptions;
+use crate::backend::{PrepareOptions, Tuning};
 use crate::error::{Error, ErrorKind, Result};
 use crate::quality::{self, Outputs, QualityFigure, TestSet};
 use crate::units::Nanos;
@@ -73,6 +73,7 @@ pub fn outputs_of_model(
         spinning: workload.backends.spinning,
         library: library.map(|l| (l.path.clone(), l.sha256.clone())),
         weights: variant.weights,
+        tuning: Tuning::default(),
     };
     let data = resolved.data.path.clone();
     let spec = PrepareSpec {

@@ -61,6 +61,7 @@ impl<'a> Pass<'a> {
                 library: options.library,
                 worker: &options.worker,
                 interrupted: &options.interrupted,
+                engine_folder: options.engine_folder,
             },
             done,
             processes,
@@ -83,8 +84,9 @@ impl<'a> Pass<'a> {
         let judged = format!("{} {key}", case.variant);
         let wanted = resolved.workload.quality.is_some() || compares;
         let quality = wanted && !self.judged.contains(&judged) && self.quality_of(case).is_none();
-        let inspect = self.work_of(case).is_none();
-        let mut measured = self.bench.measure(case, Ask { window, quality, inspect }, phase)?;
+        let profile = self.options.profile;
+        let inspect = self.work_of(case).is_none() || (profile && self.ceilings_of(case).is_none());
+        let mut measured = self.bench.measure(case, Ask { window, quality, inspect, profile }, phase)?;
         if measured.late_failure.is_none()
             && let Some(baseline) = self.pairs_with(case)
         {
@@ -141,6 +143,10 @@ impl<'a> Pass<'a> {
 
     fn ops_of(&self, case: &Case) -> Option<Vec<store::OpRow>> {
         self.sibling(case, case.variant, |r| !r.ops.is_empty()).map(|r| r.ops.clone())
+    }
+
+    fn ceilings_of(&self, case: &Case) -> Option<store::Ceilings> {
+        self.sibling(case, case.variant, |r| r.ceilings.is_some())?.ceilings
     }
 
     fn work_of(&self, case: &Case) -> Option<store::WorkRecord> {
@@ -322,6 +328,7 @@ impl<'a> Pass<'a> {
                 load: m.facts.load.as_millis_f64(),
                 compile: m.facts.compile.as_millis_f64(),
                 first: m.first.as_millis_f64(),
+                tuning: m.tuning.as_millis_f64(),
             }),
             memory_bytes: MemoryBytes {
                 weights: variant.weights,
@@ -336,6 +343,7 @@ impl<'a> Pass<'a> {
             node_share: provider_shares(&ops),
             numerics: facts.map(numerics).unwrap_or_default(),
             ops,
+            ceilings: measured.and_then(|m| m.ceilings).or_else(|| self.ceilings_of(case)),
             diagnoses: Vec::new(),
             load: measured.map(|m| m.load.clone()),
             telemetry: measured.map(|m| m.telemetry),

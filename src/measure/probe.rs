@@ -11,7 +11,7 @@ use super::pairs::{PairPlan, Side, alone};
 use super::protocol::PrepareSpec;
 use super::target::{NullSession, SessionTarget};
 use crate::artifact::Library;
-use crate::backend::PrepareOptions;
+use crate::backend::{PrepareOptions, Tuning};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Dim, Graph, Op, Weight, infer};
 use crate::hardware::{Kernel, array_bytes, bandwidth, noise, sleep_lateness, timer};
@@ -171,6 +171,7 @@ impl Probe<'_> {
             spinning: true,
             library: Some((self.library.path.clone(), self.library.sha256.clone())),
             weights: Bytes(0),
+            tuning: Tuning::default(),
         };
         let backend = BackendId { engine: Program::Ort, device: "cpu".to_owned() };
         let batch = u32::try_from(batch).map_err(|e| Error::internal("probe", e))?;

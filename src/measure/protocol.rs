@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{Coverage, OpRow, PrepareOptions, PreparedFacts};
+use crate::backend::{Coverage, Inspection, PrepareOptions, PreparedFacts};
 use crate::error::Error;
 use crate::hardware::Samples;
 use crate::load::{Batching, Observation, Outcome, Scenario};
@@ -63,7 +63,11 @@ pub enum Command {
         options: PrepareOptions,
     },
     /// Say what ran where, from an untimed run. Answer: `inspected`.
-    Inspect,
+    Inspect {
+        /// Beside what the device can do.
+        #[serde(default)]
+        profile: bool,
+    },
     /// End. Answer: `bye`.
     Quit,
 }
@@ -166,6 +170,9 @@ pub enum Event {
         batches: u32,
         /// Largest resident set so far, in bytes.
         peak_rss: Option<u64>,
+        /// Time that choosing kernels by measuring them took; no part of `first`.
+        #[serde(default)]
+        tuning: Nanos,
     },
     /// Timed requests; several of these may precede the closing event.
     Observations {
@@ -195,7 +202,7 @@ pub enum Event {
     /// To `inspect`.
     Inspected {
         /// `null` where the engine cannot tell.
-        ops: Option<Vec<OpRow>>,
+        inspection: Option<Inspection>,
         /// Shapes of the inputs of the batch that was run, by name.
         #[serde(default)]
         shapes: Vec<(String, Vec<usize>)>,

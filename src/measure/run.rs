@@ -1,5 +1,6 @@
 //! A plan from the first case to the last: what is skipped, what is kept, how long it takes.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,6 +42,10 @@ pub struct RunOptions<'a> {
     pub budget: Option<Nanos>,
     /// Set by Ctrl-C.
     pub interrupted: Arc<AtomicBool>,
+    /// Where engines keep what they measured and compiled.
+    pub engine_folder: Option<&'a Path>,
+    /// Whether op tables are held against what devices can do.
+    pub profile: bool,
 }
 
 /// Told what happens, as it happens.

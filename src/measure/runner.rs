@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::host::{Worker, WorkerCommand};
 use super::protocol::{Command, Event, RunSpec};
 use crate::artifact::Library;
-use crate::backend::{Coverage, PrepareOptions};
+use crate::backend::{Coverage, PrepareOptions, Tuning};
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::{Bytes, Nanos};
 use crate::variant::{BackendId, Engine, Lineage, Optimization, Recipe, Tensors, Variant};
@@ -21,6 +21,7 @@ pub struct Runner {
     patience: Nanos,
     interrupted: Arc<AtomicBool>,
     folder: tempfile::TempDir,
+    tuning: Tuning,
     worker: Option<Worker>,
 }
 
@@ -39,7 +40,15 @@ impl Runner {
                 .remedy("set TMPDIR to a folder that can be written")
         })?;
         let library = library.map(|l| (l.path.clone(), l.sha256.clone()));
-        Ok(Self { program, library, threads, patience, interrupted, folder, worker: None })
+        let (tuning, worker) = (Tuning::default(), None);
+        Ok(Self { program, library, threads, patience, interrupted, folder, tuning, worker })
+    }
+
+    /// With kernels chosen so.
+    #[must_use]
+    pub fn tuned(mut self, tuning: Tuning) -> Self {
+        self.tuning = tuning;
+        self
     }
 
     /// What the model at `path` gives for `inputs` on `backend`, its graph left as it is.
@@ -105,6 +114,7 @@ impl Runner {
             spinning: false,
             library: self.library.clone().filter(|_| backend.engine == Engine::Ort),
             weights: Bytes(0),
+            tuning: self.tuning.clone(),
         }
     }
 

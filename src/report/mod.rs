@@ -7,6 +7,7 @@ mod csv;
 mod markdown;
 mod model;
 mod numerics;
+mod profile;
 mod serving;
 mod table;
 
@@ -14,6 +15,7 @@ pub use compare::Comparison;
 pub use csv::{Csv, csv_rows};
 pub use markdown::{Markdown, markdown_table};
 pub use model::ReportModel;
+pub use profile::profile;
 pub use table::{Table, ruled, wrapped};
 
 use crate::error::Result;

@@ -13,7 +13,7 @@ mod versus;
 pub use observations::{ObservationsFile, read_observations, write_observations};
 pub use record::{
     CaseRecord, CpuLimit, EnergyRecord, Hashes, LineageRecord, LoadRecord, Machine, MemoryBytes,
-    Numeric, OpRow, ProviderShare, Record, SCHEMA_VERSION, Telemetry, TimingMs, Verdict,
+    Ceilings, Numeric, OpRow, ProviderShare, Record, SCHEMA_VERSION, Telemetry, TimingMs, Verdict,
     WorkRecord, WorkRow,
 };
 pub use run_dir::{Manifest, RunDir, RunInfo, list_runs};

@@ -83,6 +83,9 @@ pub struct Record {
     pub energy: Option<EnergyRecord>,
     /// Operators that ran, most time first; empty where the engine cannot tell.
     pub ops: Vec<OpRow>,
+    /// What the device does at most; `null` without `--profile`, or where it cannot be measured.
+    #[serde(default)]
+    pub ceilings: Option<Ceilings>,
     /// What products are really computed with; empty where the engine does not say.
     #[serde(default)]
     pub numerics: Vec<Numeric>,
@@ -247,6 +250,9 @@ pub struct TimingMs {
     pub compile: f64,
     /// The very first batch.
     pub first: f64,
+    /// Choosing kernels by measuring them, over all shapes; no part of `first`.
+    #[serde(default)]
+    pub tuning: f64,
 }
 
 /// Memory of the case.
@@ -259,7 +265,7 @@ pub struct MemoryBytes {
 }
 
 /// One row of the op table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpRow {
     /// The operator as the engine names it, after fusion.
     pub kind: String,
@@ -269,6 +275,31 @@ pub struct OpRow {
     pub count: usize,
     /// Share of the time in an untimed profiled run, 0 to 1.
     pub time_share: f64,
+    /// Their time in that run, in nanoseconds; `null` where the engine does not say.
+    #[serde(default)]
+    pub time_ns: Option<f64>,
+    /// Additions and multiplications of products among them, counted from their sizes.
+    #[serde(default)]
+    pub flops: Option<f64>,
+    /// Bytes that they read and write, counted from sizes.
+    #[serde(default)]
+    pub bytes: Option<f64>,
+    /// The least time that `ceilings` allow for these, over the time taken; `null` without `--profile`.
+    #[serde(default)]
+    pub ceiling_share: Option<f64>,
+}
+
+/// What a device does at most, measured on it by kernels that do nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ceilings {
+    /// Additions and multiplications of f32 numbers a second.
+    pub f32_flops_per_s: f64,
+    /// The same of f16 numbers; `null` where it has none.
+    pub f16_flops_per_s: Option<f64>,
+    /// The same of bytes in dot products of four.
+    pub int8_ops_per_s: Option<f64>,
+    /// Bytes read and written a second by a copy.
+    pub bytes_per_s: f64,
 }
 
 /// What an engine of ours computes some of the model's products with.
@@ -388,6 +419,9 @@ pub struct LoadRecord {
     pub optimization: String,
     /// Whether idle threads spun.
     pub spinning: bool,
+    /// Whether the engine might choose kernels by measuring them; `null` in records from before it could.
+    #[serde(default)]
+    pub autotune: Option<bool>,
 }
 
 impl LoadRecord {

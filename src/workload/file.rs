@@ -133,6 +133,9 @@ pub struct BackendSpec {
     /// Whether idle threads of the engine spin before they sleep.
     #[serde(default = "yes")]
     pub spinning: bool,
+    /// Whether an engine with several kernels for one thing measures which is fastest.
+    #[serde(default = "yes")]
+    pub autotune: bool,
 }
 
 /// `[quality]`
@@ -366,6 +369,7 @@ impl Default for BackendSpec {
             threads: default_threads(),
             optimization: Optimization::default(),
             spinning: true,
+            autotune: true,
         }
     }
 }

@@ -226,6 +226,9 @@ impl Case {
             buckets: &'a [usize],
             optimization: crate::variant::Optimization,
             spinning: bool,
+            /// Of engines that could: an id from before they could stays what it was.
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            untuned: bool,
         }
         let requested = Requested {
             model: &resolved.workload.name,
@@ -248,6 +251,7 @@ impl Case {
             buckets: &resolved.workload.load.buckets,
             optimization: resolved.workload.backends.optimization,
             spinning: resolved.workload.backends.spinning,
+            untuned: self.backend.engine == Engine::Wgpu && !resolved.workload.backends.autotune,
         };
         let text = serde_json::to_string(&requested).map_err(|e| Error::internal("case", e))?;
         Ok(sha256_bytes(text.as_bytes())[..12].to_owned())

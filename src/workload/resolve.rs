@@ -66,7 +66,7 @@ impl Resolved {
             (&self.head, &self.workload.baseline),
             (load.duration_s, load.warmup_s, load.seed),
             (&load.slo, load.queue, &load.buckets, load.drain_s, &self.workload.deployment),
-            (engine.optimization, engine.spinning),
+            (engine.optimization, engine.spinning, engine.autotune),
         );
         let text = serde_json::to_string(&shared).map_err(|e| Error::internal("workload", e))?;
         Ok(sha256_bytes(text.as_bytes()))

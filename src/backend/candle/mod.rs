@@ -29,7 +29,7 @@ use candle_core::Device;
 use self::plan::Plan;
 use super::finished::Finished;
 use super::{
-    Availability, Backend, Coverage, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts,
+    Availability, Backend, Coverage, DeviceInfo, Inspection, OpRow, PrepareOptions, Prepared, PreparedFacts,
     RuntimeInfo, Session, Ticket, Trace,
 };
 use crate::error::{Error, Result};
@@ -179,7 +179,7 @@ impl Prepared for CandlePrepared {
         &self.facts
     }
 
-    fn inspect(&self, sample: &Tensors) -> Result<Option<Vec<OpRow>>> {
+    fn inspect(&self, sample: &Tensors, _profile: bool) -> Result<Option<Inspection>> {
         let session = CandleSession::new(&self.plan, self.facts.threads, self.spinning)?;
         let mut times = Vec::with_capacity(self.plan.steps());
         // The first run also touches memory for the first time; the second is what serving looks like.
@@ -200,10 +200,12 @@ impl Prepared for CandlePrepared {
             provider: (*runs).to_owned(),
             count: *count,
             time_share: *took as f64 / total.max(1) as f64,
+            time_ns: Some(*took as f64),
+            ..OpRow::default()
         };
         let mut rows: Vec<OpRow> = rows.iter().map(row).collect();
         rows.sort_by(|a, b| b.time_share.total_cmp(&a.time_share));
-        Ok(Some(rows))
+        Ok(Some(Inspection { ops: rows, ceilings: None }))
     }
 }
 

@@ -17,7 +17,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use self::ep::Provider;
 use self::session::OrtSession;
 use super::{
-    Availability, Backend, Coverage, DeviceInfo, OpRow, PrepareOptions, Prepared, PreparedFacts,
+    Availability, Backend, Coverage, DeviceInfo, Inspection, PrepareOptions, Prepared, PreparedFacts,
     RuntimeInfo, Session, Trace,
 };
 use crate::error::{Error, Result};
@@ -161,7 +161,7 @@ impl Prepared for OrtPrepared {
         &self.facts
     }
 
-    fn inspect(&self, sample: &Tensors) -> Result<Option<Vec<OpRow>>> {
+    fn inspect(&self, sample: &Tensors, _profile: bool) -> Result<Option<Inspection>> {
         let folder = tempfile::tempdir().map_err(|e| {
             Error::environment("profiling", format!("no temporary folder: {e}"))
                 .remedy("set TMPDIR to a folder that can be written")
@@ -175,7 +175,8 @@ impl Prepared for OrtPrepared {
         let file = session.end_profiling()?;
         let text = std::fs::read_to_string(&file)
             .map_err(|e| Error::io(Path::new(&file), "read the profile", &e))?;
-        profile::op_table(&text).map(Some)
+        let ops = profile::op_table(&text)?;
+        Ok(Some(Inspection { ops, ceilings: None }))
     }
 }
 

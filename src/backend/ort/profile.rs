@@ -50,6 +50,9 @@ pub(super) fn op_table(profile: &str) -> Result<Vec<OpRow>> {
             provider: provider.to_owned(),
             count,
             time_share: if total > 0.0 { time / total } else { 0.0 },
+            // ONNX Runtime counts microseconds.
+            time_ns: Some(time * 1e3),
+            ..OpRow::default()
         })
         .collect();
     table.sort_by(|a, b| b.time_share.total_cmp(&a.time_share));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::device::Gpu;
-use super::kernels::Weights;
+use super::buffers::Weights;
 use super::lower::{Input, Lower, Output, Task};
 use super::ops;
 use crate::backend::integers::{find, live};
@@ -51,9 +51,10 @@ pub(super) fn build(
     graph: &Graph,
     gpu: &Gpu,
     weights: &Weights,
+    tunes: bool,
 ) -> std::result::Result<Built, Gaps> {
     let mut gaps = Gaps { missing: Vec::new(), first: String::new() };
-    let mut to = Lower::new(graph, gpu, weights);
+    let mut to = Lower::new(graph, gpu, weights, tunes);
     let mut inputs = Vec::new();
     for id in &graph.inputs {
         let value = graph.value(*id);

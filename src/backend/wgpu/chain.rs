@@ -1,6 +1,7 @@
 //! Functions of single elements, as text: a chain of them is one kernel.
 
-use super::kernels::{Elem, Kernel, Shader};
+use super::kernels::{Elem, Kernel};
+use super::shader::{Part, Shader};
 use super::lower::{Lower, Lowered, groups, word};
 use super::view::View;
 use crate::graph::{Node, ValueId};
@@ -149,7 +150,8 @@ impl Lower<'_> {
         }
         let out = self.alloc(expr.elem, expr.dims.clone());
         let n = out.len();
-        let mut kernel = Kernel::new(Shader::Chain, 2 + expr.leaves.len()).of("O", expr.elem);
+        let mut kernel =
+            Kernel::new(Shader::Chain, 2 + expr.leaves.len()).after(Part::Math).of("O", expr.elem);
         let (mut bindings, mut body) = (String::new(), String::new());
         let mut params = vec![word(n), word(expr.dims.len())];
         params.extend(expr.dims.iter().map(|d| word(*d)));

@@ -1,16 +1,24 @@
 //! An adapter, opened: which one, what it can do, and what went wrong on it.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use wgpu::{DeviceType, Features};
 
-use super::kernels::Pipelines;
+use super::pipelines::Pipelines;
+use super::trusted::Compiled;
+use super::tune::Tuner;
 use crate::error::{Error, Result};
 
 /// Features that kernels use where an adapter has them.
-const WANTED: [Features; 3] = [Features::SHADER_F16, Features::SUBGROUP, Features::TIMESTAMP_QUERY];
+const WANTED: [Features; 4] = [
+    Features::SHADER_F16,
+    Features::SUBGROUP,
+    Features::TIMESTAMP_QUERY,
+    Features::PIPELINE_CACHE,
+];
 
 /// An open adapter with its queue.
 pub(super) struct Gpu {
@@ -21,6 +29,8 @@ pub(super) struct Gpu {
     pub(super) limits: wgpu::Limits,
     /// Every kernel that was compiled for it.
     pub(super) pipelines: Pipelines,
+    /// Which kernels are fastest on it.
+    pub(super) tuner: Tuner,
     /// What wgpu reported outside of a call, first things first.
     faults: Arc<Mutex<Vec<String>>>,
 }
@@ -110,19 +120,20 @@ pub(super) fn look(wanted: &str) -> Result<wgpu::AdapterInfo> {
 }
 
 impl Gpu {
-    /// The adapter called `wanted`, opened once in a process.
-    pub(super) fn open(wanted: &str) -> Result<Arc<Self>> {
+    /// The adapter called `wanted`, opened once in a process. What is compiled and measured for it is kept in
+    /// `folder`.
+    pub(super) fn open(wanted: &str, folder: Option<&Path>) -> Result<Arc<Self>> {
         static OPEN: Mutex<Vec<(String, Arc<Gpu>)>> = Mutex::new(Vec::new());
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, gpu)) = open.iter().find(|(name, _)| name == wanted) {
             return Ok(Arc::clone(gpu));
         }
-        let gpu = Arc::new(Self::new(wanted)?);
+        let gpu = Arc::new(Self::new(wanted, folder)?);
         open.push((wanted.to_owned(), Arc::clone(&gpu)));
         Ok(gpu)
     }
 
-    fn new(wanted: &str) -> Result<Self> {
+    fn new(wanted: &str, folder: Option<&Path>) -> Result<Self> {
         let adapter = choose(wanted)?;
         let (info, limits) = (adapter.get_info(), adapter.limits());
         let has = adapter.features();
@@ -152,8 +163,10 @@ impl Gpu {
                 lost(format!("the device was lost: {message}"));
             }
         });
-        let pipelines = Pipelines::default();
-        Ok(Self { device, queue, info, features, limits, pipelines, faults })
+        let compiled = folder.and_then(|folder| Compiled::open(&device, &info, folder));
+        let pipelines = Pipelines::new(compiled);
+        let tuner = Tuner::open(describe(&info), folder);
+        Ok(Self { device, queue, info, features, limits, pipelines, tuner, faults })
     }
 
     /// An error where wgpu has reported something since the last time.
@@ -185,6 +198,10 @@ impl Gpu {
 
     pub(super) fn is_software(&self) -> bool {
         is_software(&self.info)
+    }
+
+    pub(super) fn has_subgroups(&self) -> bool {
+        self.features.contains(Features::SUBGROUP)
     }
 
     pub(super) fn has_f16(&self) -> bool {

@@ -1,124 +1,13 @@
-//! Kernels: WGSL files, what is written before them, and the pipelines made of both.
+//! Kernels: WGSL files, and what is written before them.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use super::device::Gpu;
-use crate::error::Result;
-
-/// A WGSL file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Shader {
-    Attention,
-    Chain,
-    Conv,
-    Copy,
-    Fill,
-    Gather,
-    MatMul,
-    Naive,
-    Norm,
-    Pool,
-    Reduce,
-    Softmax,
-    Tiled,
-    Dots,
-    Integers,
-    Quantise,
-    Range,
-    Scale,
-}
-
-impl Shader {
-    #[cfg(test)]
-    const ALL: [Self; 18] = [
-        Self::Attention,
-        Self::Chain,
-        Self::Conv,
-        Self::Copy,
-        Self::Fill,
-        Self::Gather,
-        Self::MatMul,
-        Self::Naive,
-        Self::Norm,
-        Self::Pool,
-        Self::Reduce,
-        Self::Softmax,
-        Self::Tiled,
-        Self::Dots,
-        Self::Integers,
-        Self::Quantise,
-        Self::Range,
-        Self::Scale,
-    ];
-
-    /// Its file's name without the ending: what tables call the kernel.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Attention => "attention",
-            Self::Chain => "chain",
-            Self::Conv => "conv",
-            Self::Copy => "copy",
-            Self::Fill => "fill",
-            Self::Gather => "gather",
-            Self::MatMul => "matmul",
-            Self::Naive => "naive",
-            Self::Norm => "norm",
-            Self::Pool => "pool",
-            Self::Reduce => "reduce",
-            Self::Softmax => "softmax",
-            Self::Tiled => "tiled",
-            Self::Dots => "dots",
-            Self::Integers => "integers",
-            Self::Quantise => "quantise",
-            Self::Range => "range",
-            Self::Scale => "scale",
-        }
-    }
-
-    fn text(self) -> &'static str {
-        match self {
-            Self::Attention => include_str!("shaders/attention.wgsl"),
-            Self::Chain => include_str!("shaders/chain.wgsl"),
-            Self::Conv => include_str!("shaders/conv.wgsl"),
-            Self::Copy => include_str!("shaders/copy.wgsl"),
-            Self::Fill => include_str!("shaders/fill.wgsl"),
-            Self::Gather => include_str!("shaders/gather.wgsl"),
-            Self::MatMul => include_str!("shaders/matmul.wgsl"),
-            Self::Naive => include_str!("shaders/naive.wgsl"),
-            Self::Norm => include_str!("shaders/norm.wgsl"),
-            Self::Pool => include_str!("shaders/pool.wgsl"),
-            Self::Reduce => include_str!("shaders/reduce.wgsl"),
-            Self::Softmax => include_str!("shaders/softmax.wgsl"),
-            Self::Tiled => include_str!("shaders/tiled.wgsl"),
-            Self::Dots => include_str!("shaders/dots.wgsl"),
-            Self::Integers => include_str!("shaders/integers.wgsl"),
-            Self::Quantise => include_str!("shaders/quantise.wgsl"),
-            Self::Range => include_str!("shaders/range.wgsl"),
-            Self::Scale => include_str!("shaders/scale.wgsl"),
-        }
-    }
-
-    /// Whether it calls what stands in `math.wgsl`.
-    fn uses_math(self) -> bool {
-        matches!(
-            self,
-            Self::Chain
-                | Self::Conv
-                | Self::Dots
-                | Self::Integers
-                | Self::MatMul
-                | Self::Naive
-                | Self::Tiled
-        )
-    }
-}
+use super::shader::{Part, Shader};
 
 /// A kernel: a file with types and values for what it leaves open.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Kernel {
     pub(super) shader: Shader,
+    /// Files before it.
+    pub(super) parts: Vec<Part>,
     /// Names for types, e.g. `T = f32`.
     pub(super) types: Vec<(&'static str, Elem)>,
     /// What is written before the file besides.
@@ -166,6 +55,7 @@ impl Kernel {
     pub(super) fn new(shader: Shader, bindings: usize) -> Self {
         Self {
             shader,
+            parts: Vec::new(),
             types: Vec::new(),
             preamble: String::new(),
             marks: Vec::new(),
@@ -174,8 +64,43 @@ impl Kernel {
         }
     }
 
+    pub(super) fn after(mut self, part: Part) -> Self {
+        self.parts.push(part);
+        self
+    }
+
     pub(super) fn of(mut self, name: &'static str, elem: Elem) -> Self {
         self.types.push((name, elem));
+        self
+    }
+
+    /// A kernel of rows, shared out as `lanes` does it.
+    pub(super) fn by_rows(mut self, lanes: Part) -> Self {
+        let alone = lanes == Part::LanesAlone;
+        let entries = match lanes {
+            Part::LanesAlone => "@builtin(global_invocation_id) id: vec3<u32>,",
+            Part::LanesSubgroups => {
+                "@builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+    @builtin(subgroup_invocation_id) of_subgroup: u32,"
+            }
+            _ => {
+                "@builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,"
+            }
+        };
+        let entries = format!("{entries}\n    @builtin(num_workgroups) groups: vec3<u32>,");
+        let mut begin = if alone {
+            "let row = id.x + id.y * groups.x * 64u;\n    let lane = 0u;".to_owned()
+        } else {
+            "let row = group.x + group.y * groups.x;".to_owned()
+        };
+        if lanes == Part::LanesSubgroups {
+            begin.push_str("\n    which = vec3<u32>(subgroup, subgroups, of_subgroup);");
+        }
+        self.marks.extend([("entries", entries), ("begin", begin)]);
         self
     }
 
@@ -194,143 +119,36 @@ impl Kernel {
             text.push_str(&format!("alias {name} = {};\n", elem.wgsl()));
         }
         text.push_str(&self.preamble);
-        if self.shader.uses_math() {
-            text.push_str(include_str!("shaders/math.wgsl"));
+        for part in &self.parts {
+            text.push_str(part.text());
         }
-        let mut file = self.shader.text().to_owned();
+        let mut file = self.shader.file().1.to_owned();
         for (mark, with) in &self.marks {
             file = file.replace(&format!("//@ {mark}"), with);
-        }
-        if matches!(self.shader, Shader::Integers | Shader::MatMul | Shader::Tiled) {
-            file.push_str(include_str!("shaders/four.wgsl"));
         }
         text + &file
     }
 
+    /// What tables call it: its file, and how it differs from others of the same file.
+    pub(super) fn title(&self) -> String {
+        let mut title = self.shader.name().to_owned();
+        for part in &self.parts {
+            match part {
+                Part::LanesShared => title.push_str(" shared"),
+                Part::LanesSubgroups => title.push_str(" subgroups"),
+                _ => {}
+            }
+        }
+        if self.constants.contains(&("PACKED", 0.0)) {
+            title.push_str(" unpacked");
+        }
+        title
+    }
+
     /// What tells two kernels apart.
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         format!("{}\n{:?}\n{}", self.source(), self.constants, self.bindings)
     }
-}
-
-/// A compiled kernel.
-#[derive(Clone)]
-pub(super) struct Pipeline {
-    pub(super) pipeline: wgpu::ComputePipeline,
-    pub(super) layout: wgpu::BindGroupLayout,
-}
-
-/// Every pipeline that was made on a device, by kernel.
-#[derive(Default)]
-pub(super) struct Pipelines(Mutex<HashMap<String, Pipeline>>);
-
-impl Pipelines {
-    /// The pipeline of a kernel, made when it is first asked for.
-    pub(super) fn get(&self, gpu: &Gpu, kernel: &Kernel) -> Result<Pipeline> {
-        let key = kernel.key();
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = made.get(&key) {
-            return Ok(pipeline.clone());
-        }
-        let label = Some(kernel.shader.name());
-        let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..)
-            .take(kernel.bindings)
-            .map(|binding| wgpu::BindGroupLayoutEntry {
-                binding,
-                visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Storage { read_only: binding == 0 },
-                    has_dynamic_offset: false,
-                    min_binding_size: None,
-                },
-                count: None,
-            })
-            .collect();
-        let device = &gpu.device;
-        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label,
-            entries: &entries,
-        });
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label,
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label,
-            source: wgpu::ShaderSource::Wgsl(Cow::Owned(kernel.source())),
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label,
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &kernel.constants,
-                // All that is read was written before.
-                zero_initialize_workgroup_memory: false,
-            },
-            cache: None,
-        });
-        gpu.check()?;
-        let pipeline = Pipeline { pipeline, layout };
-        made.insert(key, pipeline.clone());
-        Ok(pipeline)
-    }
-}
-
-/// Buffers with weights, shared by the plans and sessions of a variant, by what they hold.
-#[derive(Default)]
-pub(super) struct Weights(Mutex<HashMap<String, (Arc<wgpu::Buffer>, bytes::Bytes)>>);
-
-impl Weights {
-    /// The buffer of a weight in the form `form`, made by `fill` when it is first asked for.
-    ///
-    /// Weights are told apart by where their bytes lie; they are kept, so that nothing else can lie there.
-    pub(super) fn get(
-        &self,
-        gpu: &Gpu,
-        bytes: &bytes::Bytes,
-        form: &str,
-        fill: impl FnOnce() -> std::result::Result<Vec<u8>, String>,
-    ) -> std::result::Result<Arc<wgpu::Buffer>, String> {
-        let key = format!("{:p} {} {form}", bytes.as_ptr(), bytes.len());
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((buffer, _)) = made.get(&key) {
-            return Ok(Arc::clone(buffer));
-        }
-        let buffer = Arc::new(filled(gpu, &fill()?)?);
-        made.insert(key, (Arc::clone(&buffer), bytes.clone()));
-        Ok(buffer)
-    }
-}
-
-/// A buffer of these bytes.
-pub(super) fn filled(gpu: &Gpu, bytes: &[u8]) -> std::result::Result<wgpu::Buffer, String> {
-    let mut padded = bytes.to_vec();
-    padded.resize(bytes.len().next_multiple_of(16).max(16), 0);
-    let buffer = empty(gpu, padded.len())?;
-    gpu.queue.write_buffer(&buffer, 0, &padded);
-    Ok(buffer)
-}
-
-/// A buffer for kernels, as long as the adapter lets one be bound.
-pub(super) fn empty(gpu: &Gpu, size: usize) -> std::result::Result<wgpu::Buffer, String> {
-    let size = size.next_multiple_of(16).max(16) as u64;
-    let most = gpu.limits.max_storage_buffer_binding_size.min(gpu.limits.max_buffer_size);
-    if size > most {
-        return Err(format!(
-            "needs {size} bytes in one piece, and the adapter binds {most} at most"
-        ));
-    }
-    Ok(gpu.device.create_buffer(&wgpu::BufferDescriptor {
-        label: None,
-        size,
-        usage: wgpu::BufferUsages::STORAGE
-            | wgpu::BufferUsages::COPY_DST
-            | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: false,
-    }))
 }
 
 #[cfg(test)]
@@ -338,6 +156,24 @@ mod tests {
     use wgpu::naga;
 
     use super::*;
+
+    /// The files that may stand before one, in every combination that is used.
+    fn before(shader: Shader) -> Vec<Vec<Part>> {
+        use Part::{Four, LanesAlone, LanesShared, LanesSubgroups, Math, OfBytes};
+        match shader {
+            Shader::Chain | Shader::Conv | Shader::Naive => vec![vec![Math]],
+            Shader::Dots | Shader::DotsTiled => vec![vec![Math, OfBytes]],
+            Shader::Integers => vec![vec![Math, Part::OfIntegers, Four]],
+            Shader::Gemv | Shader::MatMul | Shader::Tiled | Shader::Wide => {
+                let all = [Part::OfFloats, Part::OfIntegers, Part::OfWindow];
+                all.into_iter().map(|of| vec![Math, of, Four]).collect()
+            }
+            Shader::Norm | Shader::Reduce | Shader::Softmax => {
+                vec![vec![LanesAlone], vec![LanesShared], vec![LanesSubgroups]]
+            }
+            _ => vec![Vec::new()],
+        }
+    }
 
     /// Every file with every type that it is used with, and every activation: without an adapter.
     #[test]
@@ -349,14 +185,20 @@ mod tests {
                 }
                 _ => &[Elem::F32, Elem::F16],
             };
-            for elem in elems {
+            for (elem, parts) in elems.iter().flat_map(|e| before(shader).into_iter().map(move |p| (e, p))) {
                 let mut kernel = Kernel::new(shader, 2);
-                for name in ["T", "A", "W", "M", "O"] {
+                for name in ["T", "A", "W", "M", "O", "X"] {
                     kernel = kernel.of(name, *elem);
                 }
                 kernel = kernel.of("B", if elem.is_float() { Elem::F32 } else { *elem });
-                kernel.preamble = "const WIDTH: u32 = 32u;\n".to_owned();
+                kernel.preamble = "const WIDTH: u32 = 32u;\nconst DEPTH: u32 = 32u;\n".to_owned();
                 kernel.marks = vec![("bindings", String::new()), ("body", String::new())];
+                for part in &parts {
+                    kernel = kernel.after(*part);
+                }
+                if let [lanes @ (Part::LanesAlone | Part::LanesShared | Part::LanesSubgroups)] = parts[..] {
+                    kernel = kernel.by_rows(lanes);
+                }
                 let source = kernel.source();
                 let module = naga::front::wgsl::parse_str(&source)
                     .unwrap_or_else(|e| panic!("{}: {}", shader.name(), e.emit_to_string(&source)));
@@ -364,6 +206,8 @@ mod tests {
                     naga::valid::ValidationFlags::all(),
                     naga::valid::Capabilities::all(),
                 );
+                validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
+                validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
                 if let Err(e) = validator.validate(&module) {
                     panic!("{} of {elem:?}: {}", shader.name(), e.emit_to_string(&source));
                 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use super::chain::Expr;
 use super::device::Gpu;
-use super::kernels::{self, Elem, Kernel, Shader, Weights};
+use super::buffers::{self, Weights};
+use super::kernels::{Elem, Kernel};
+use super::shader::Shader;
+use super::tune::Candidate;
 use super::view::{Memory, View};
 use crate::backend::NumericFact;
 use crate::graph::{Graph, Node, ValueId, Weight};
@@ -27,6 +30,10 @@ pub(super) struct Task {
     pub(super) groups: [u32; 3],
     /// The operator it belongs to.
     pub(super) op: String,
+    /// Additions and multiplications, of products only.
+    pub(super) flops: f64,
+    /// Bytes read and written, where it does not read all that it is given.
+    pub(super) bytes: Option<f64>,
 }
 
 /// An input of the model.
@@ -48,6 +55,8 @@ pub(super) struct Lower<'a> {
     pub(super) graph: &'a Graph,
     pub(super) gpu: &'a Gpu,
     weights: &'a Weights,
+    /// Whether kernels are chosen by measuring them.
+    pub(super) tunes: bool,
     pub(super) tasks: Vec<Task>,
     /// Bytes of the arena's pieces.
     pub(super) pieces: Vec<usize>,
@@ -116,7 +125,7 @@ pub(super) fn groups(invocations: usize, gpu: &Gpu) -> [u32; 3] {
 }
 
 impl<'a> Lower<'a> {
-    pub(super) fn new(graph: &'a Graph, gpu: &'a Gpu, weights: &'a Weights) -> Self {
+    pub(super) fn new(graph: &'a Graph, gpu: &'a Gpu, weights: &'a Weights, tunes: bool) -> Self {
         let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
         for (at, node) in graph.nodes.iter().enumerate() {
             for id in node.reads() {
@@ -127,6 +136,7 @@ impl<'a> Lower<'a> {
             graph,
             gpu,
             weights,
+            tunes,
             tasks: Vec::new(),
             pieces: Vec::new(),
             own: Vec::new(),
@@ -178,7 +188,7 @@ impl<'a> Lower<'a> {
     pub(super) fn add_input(&mut self, id: ValueId) -> Lowered<View> {
         let (elem, dims) = (self.elem(id)?, self.dims(id)?);
         let size = dims.iter().product::<usize>() * elem.size();
-        let buffer = Arc::new(kernels::empty(self.gpu, size)?);
+        let buffer = Arc::new(buffers::empty(self.gpu, size)?);
         let view = View::dense(self.keep(buffer), elem, dims);
         self.values.insert(id, view.clone());
         Ok(view)
@@ -277,7 +287,56 @@ impl<'a> Lower<'a> {
             return;
         }
         let op = self.op.clone();
-        self.tasks.push(Task { kernel, params, out, reads, groups, op });
+        self.tasks.push(Task { kernel, params, out, reads, groups, op, flops: 0.0, bytes: None });
+    }
+
+    /// Adds the fastest of some ways to compute something that takes `flops`.
+    pub(super) fn push_best(
+        &mut self,
+        class: &str,
+        candidates: Vec<Candidate>,
+        out: Memory,
+        reads: Vec<Memory>,
+        flops: f64,
+    ) -> Lowered {
+        // Nothing is computed for no elements.
+        if candidates.first().is_none_or(|c| c.params.first() == Some(&0)) {
+            return Ok(());
+        }
+        let Candidate { kernel, params, groups } = self.pick(class, candidates, out, &reads)?;
+        self.push(kernel, params, out, reads, groups);
+        if let Some(task) = self.tasks.last_mut() {
+            task.flops = flops;
+        }
+        Ok(())
+    }
+
+    /// The same elements in order, with zeros behind them up to `dims`.
+    pub(super) fn padded(&mut self, view: &View, dims: &[usize]) -> View {
+        if view.dims == dims {
+            return self.in_order(view.clone());
+        }
+        let out = self.alloc(view.elem, dims.to_vec());
+        self.fill(&out, 0.0);
+        let place = View { dims: view.dims.clone(), ..out.clone() };
+        self.copy(view, &place);
+        out
+    }
+
+    /// Fills a whole piece with one number.
+    pub(super) fn fill(&mut self, out: &View, value: f64) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the model's number in the type it has"
+        )]
+        let (bits, base) = match out.elem {
+            Elem::F32 | Elem::F16 => ((value as f32).to_bits(), Elem::F32),
+            Elem::I32 => ((value as i32).cast_unsigned(), Elem::I32),
+            Elem::U32 => (u32::from(value != 0.0), Elem::U32),
+        };
+        let kernel = Kernel::new(Shader::Fill, 2).of("T", out.elem).of("B", base);
+        let n = out.len();
+        self.push(kernel, vec![word(n), bits], out.memory, Vec::new(), groups(n, self.gpu));
     }
 
     /// States where a value is.

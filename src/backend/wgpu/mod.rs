@@ -5,6 +5,7 @@
     reason = "m, n, k and b, h, s, t, d are what everyone calls the sizes of products and of attention"
 )]
 
+mod buffers;
 mod build;
 mod chain;
 mod device;
@@ -12,8 +13,14 @@ mod elementwise;
 mod kernels;
 mod lower;
 mod ops;
+mod pipelines;
 mod plan;
+mod probe;
+mod profile;
+mod shader;
 mod transfer;
+mod trusted;
+mod tune;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,16 +28,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use self::device::Gpu;
-use self::kernels::Weights;
+use self::buffers::Weights;
 use self::plan::{Flight, Plan};
 use super::{
-    Availability, Backend, Coverage, DeviceInfo, NumericFact, OpRow, PrepareOptions, Prepared,
+    Availability, Backend, Coverage, DeviceInfo, Inspection, NumericFact, PrepareOptions, Prepared,
     PreparedFacts, RuntimeInfo, Session, Ticket, Trace,
 };
 use crate::error::{Error, Result};
 use crate::graph::passes::{self, Pass};
 use crate::graph::{Dim, Graph};
-use crate::units::{Clock, RealClock};
+use crate::units::{Clock, Nanos, RealClock};
 use crate::variant::{BackendId, DType, Optimization, ShapePolicy, Tensors, Variant};
 
 /// Version of wgpu that this binary is built with.
@@ -84,7 +91,7 @@ impl Backend for WgpuBackend {
     }
 
     fn coverage(&self, model: &Path, options: &PrepareOptions) -> Result<Coverage> {
-        let gpu = Gpu::open(&self.id.device)?;
+        let gpu = Gpu::open(&self.id.device, options.tuning.folder.as_deref())?;
         let mut graph = Graph::read(model)?;
         let passes = passes_of(options.optimization);
         passes::run(&mut graph, passes, usize::MAX)?;
@@ -97,7 +104,7 @@ impl Backend for WgpuBackend {
         graph.bind(&sizes(&graph))?;
         crate::graph::infer(&mut graph)?;
         let graph = build::bound(&graph, std::iter::empty(), passes)?;
-        let missing = match build::build(&graph, &gpu, &Weights::default()) {
+        let missing = match build::build(&graph, &gpu, &Weights::default(), false) {
             Ok(_) => Vec::new(),
             Err(gaps) => gaps.missing,
         };
@@ -111,15 +118,16 @@ impl Backend for WgpuBackend {
         let mut graph = graph;
         let passes = passes_of(options.optimization);
         passes::run(&mut graph, passes, usize::MAX)?;
-        let gpu = Gpu::open(&self.id.device)?;
-        let shared = Arc::new(Shared { gpu, graph, passes, weights: Weights::default() });
+        let gpu = Gpu::open(&self.id.device, options.tuning.folder.as_deref())?;
+        let (weights, tunes) = (Weights::default(), options.tuning.autotune);
+        let shared = Arc::new(Shared { gpu, graph, passes, weights, tunes });
         // Gaps and facts are those of a small batch: sizes change neither.
         let small = sizes(&shared.graph);
         let mut bound = shared.graph.clone();
         bound.bind(&small)?;
         crate::graph::infer(&mut bound)?;
         let bound = build::bound(&bound, std::iter::empty(), passes)?;
-        let built = build::build(&bound, &shared.gpu, &shared.weights)
+        let built = build::build(&bound, &shared.gpu, &shared.weights, false)
             .map_err(|gaps| gaps.refused(&bound))?;
         let numerics: Vec<NumericFact> = built.numerics.clone();
         // Kernels are compiled now, and not with the first batch.
@@ -145,6 +153,8 @@ struct Shared {
     graph: Graph,
     passes: &'static [Pass],
     weights: Weights,
+    /// Whether kernels are chosen by measuring them.
+    tunes: bool,
 }
 
 struct WgpuPrepared {
@@ -161,29 +171,19 @@ impl Prepared for WgpuPrepared {
         &self.facts
     }
 
-    fn inspect(&self, sample: &Tensors) -> Result<Option<Vec<OpRow>>> {
+    fn inspect(&self, sample: &Tensors, profile: bool) -> Result<Option<Inspection>> {
         let mut session = WgpuSession::new(&self.shared);
         session.run(sample, &mut Trace::default())?;
         let (gpu, subject) = (&self.shared.gpu, &self.shared.graph.subject);
         let (plan, _) = session.plan(sample)?;
         let Some(times) = plan.timed(gpu, sample, subject)? else { return Ok(None) };
-        let total: f64 = times.iter().map(|t| t.ns).sum();
-        let mut rows: BTreeMap<(&str, &str), (usize, f64)> = BTreeMap::new();
-        for step in &times {
-            let row = rows.entry((&step.op, step.kernel)).or_default();
-            *row = (row.0 + 1, row.1 + step.ns);
-        }
-        let mut rows: Vec<OpRow> = rows
-            .into_iter()
-            .map(|((op, kernel), (count, ns))| OpRow {
-                kind: format!("{op} ({kernel})"),
-                provider: self.facts.device.clone(),
-                count,
-                time_share: if total > 0.0 { ns / total } else { 0.0 },
-            })
-            .collect();
-        rows.sort_by(|a, b| b.time_share.total_cmp(&a.time_share));
-        Ok(Some(rows))
+        let ceilings = if profile { Some(probe::ceilings(gpu)?) } else { None };
+        let ops = profile::table(&times, &self.facts.device, ceilings.as_ref());
+        Ok(Some(Inspection { ops, ceilings }))
+    }
+
+    fn tuning(&self) -> Nanos {
+        self.shared.gpu.tuner.took()
     }
 }
 
@@ -265,7 +265,8 @@ impl Shared {
         let shapes = inputs.0.iter().map(|(name, t)| (name.as_str(), t.shape()));
         let bound = build::bound(graph, shapes, self.passes)?;
         let built =
-            build::build(&bound, &self.gpu, &self.weights).map_err(|gaps| gaps.refused(&bound))?;
+            build::build(&bound, &self.gpu, &self.weights, self.tunes)
+                .map_err(|gaps| gaps.refused(&bound))?;
         Plan::new(&self.gpu, &graph.subject, built)
     }
 }

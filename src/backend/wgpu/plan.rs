@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::build::Built;
 use super::device::Gpu;
-use super::kernels;
+use super::buffers;
 use super::lower::{Input, Output, Task};
 use super::view::Memory;
 use crate::error::{Error, Result};
@@ -19,14 +19,18 @@ struct Step {
     group: wgpu::BindGroup,
     workgroups: [u32; 3],
     op: String,
-    kernel: &'static str,
+    kernel: String,
+    flops: f64,
+    bytes: f64,
 }
 
-/// One step's time on the device, by its clock.
+/// One step's time on the device, by its clock, and what it did in it.
 pub(super) struct Timed {
     pub(super) op: String,
-    pub(super) kernel: &'static str,
+    pub(super) kernel: String,
     pub(super) ns: f64,
+    pub(super) flops: f64,
+    pub(super) bytes: f64,
 }
 
 /// A plan, ready to run.
@@ -96,7 +100,15 @@ impl Plan {
         let kept: Vec<Memory> = outputs.iter().map(|o| o.view.memory).collect();
         let (offsets, arena_size) = arena(&tasks, &pieces, &kept);
         let bytes = usize::try_from(arena_size).unwrap_or(usize::MAX);
-        let arena = kernels::empty(gpu, bytes).map_err(refuse)?;
+        let arena = buffers::arena(gpu, bytes).map_err(refuse)?;
+        let most = gpu.limits.max_compute_workgroups_per_dimension;
+        if let Some(task) = tasks.iter().find(|t| t.groups.iter().any(|count| *count > most)) {
+            let [x, y, z] = task.groups;
+            let (op, name) = (&task.op, task.kernel.title());
+            return Err(refuse(format!(
+                "{op} ({name}) takes {x}×{y}×{z} workgroups, and it counts to {most} along an axis"
+            )));
+        }
         let alignment = gpu.limits.min_storage_buffer_offset_alignment as usize / 4;
         let mut params: Vec<u32> = Vec::new();
         let mut places = Vec::with_capacity(tasks.len());
@@ -108,7 +120,7 @@ impl Plan {
             places.push((from * 4, (params.len() - from) * 4));
         }
         let params: Vec<u8> = params.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let params = kernels::filled(gpu, &params).map_err(refuse)?;
+        let params = buffers::filled(gpu, &params).map_err(refuse)?;
         let whole = |memory: &Memory| -> (wgpu::Buffer, u64, u64) {
             match memory {
                 Memory::Piece(piece) => {
@@ -140,12 +152,15 @@ impl Plan {
                 layout: &pipeline.layout,
                 entries: &entries,
             });
+            let moved = bound[1..].iter().map(|(_, _, size)| *size as f64).sum();
             steps.push(Step {
                 pipeline: pipeline.pipeline,
                 group,
                 workgroups: task.groups,
                 op: task.op,
-                kernel: task.kernel.shader.name(),
+                kernel: task.kernel.title(),
+                flops: task.flops,
+                bytes: task.bytes.unwrap_or(moved),
             });
         }
         let mut readback = 0;
@@ -168,6 +183,7 @@ impl Plan {
             })
             .collect();
         gpu.check()?;
+        gpu.pipelines.save();
         Ok(Self { steps, inputs, outputs, readback, free: Vec::new() })
     }
 
@@ -284,7 +300,9 @@ impl Plan {
             let period = f64::from(gpu.queue.get_timestamp_period());
             rows.extend(steps.iter().zip(ticks.chunks_exact(2)).map(|(step, t)| Timed {
                 op: step.op.clone(),
-                kernel: step.kernel,
+                kernel: step.kernel.clone(),
+                flops: step.flops,
+                bytes: step.bytes,
                 ns: t[1].saturating_sub(t[0]) as f64 * period,
             }));
         }
@@ -298,7 +316,7 @@ fn failed(gpu: &Gpu, message: &str) -> Error {
 }
 
 /// Makes a buffer readable once `submission` is done.
-fn map(gpu: &Gpu, buffer: &wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Result<()> {
+pub(super) fn map(gpu: &Gpu, buffer: &wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Result<()> {
     let (told, heard) = std::sync::mpsc::channel();
     buffer.map_async(wgpu::MapMode::Read, .., move |result| {
         // Nobody listens any more where waiting failed already.

@@ -4,11 +4,15 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::axis_of;
-use super::product::{any, bias_of, with_activation};
+use super::product::{any, bias_of};
+use super::ways::{Sizes, of_bytes, of_integers, with_activation};
 use crate::backend::integers::{Activations, Integers, Product};
 use crate::backend::wgpu::chain::Expr;
-use crate::backend::wgpu::kernels::{self, Elem, Kernel, Shader};
+use crate::backend::wgpu::buffers;
+use crate::backend::wgpu::kernels::{Elem, Kernel};
+use crate::backend::wgpu::shader::Shader;
 use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
+use crate::backend::wgpu::tune::Candidate;
 use crate::backend::wgpu::view::{Memory, View};
 use crate::graph::op::QuantizeAttributes;
 use crate::graph::{Node, ValueId};
@@ -24,7 +28,7 @@ fn words(all: impl Iterator<Item = u32>) -> Vec<u8> {
 
 /// A buffer of this plan's own.
 fn kept(to: &mut Lower<'_>, bytes: &[u8]) -> Lowered<Memory> {
-    let buffer = Arc::new(kernels::filled(to.gpu, bytes)?);
+    let buffer = Arc::new(buffers::filled(to.gpu, bytes)?);
     Ok(to.keep(buffer))
 }
 
@@ -62,30 +66,22 @@ pub(in crate::backend::wgpu) fn product(
     if !x.elem.is_float() || x.dims.last() != Some(&weights.k) {
         return Err(format!("of {:?} with weights for {}", x.dims, weights.k));
     }
-    let is_whole = weights.k.is_multiple_of(4) && weights.block.is_multiple_of(4);
     let bias = bias_of(to, product.bias, weights.n)?;
-    if !is_whole {
-        let real =
-            shared(to, product, "numbers", || words(weights.real().into_iter().map(f32::to_bits)))?;
-        let real = View::dense(real, Elem::F32, vec![weights.k, weights.n]);
-        let x = match product.activations.bounds() {
-            None => x,
-            Some((low, high)) => cut(to, &x, low, high)?,
-        };
-        let why = format!("rows of {} are no multiple of 4", weights.k);
-        let x = if x.dims.len() < 2 { x.reshaped(&[1, weights.k]).unwrap_or(x) } else { x };
-        let out = any(to, &x, &real, (bias, product.activation), Some(why))?;
-        to.set(id, out.reshaped(&dims).ok_or("whose sizes do not fit")?);
-        return Ok(());
+    let (k, deep) = (weights.k, weights.k.next_multiple_of(4));
+    // Blocks of the last axis that are no multiples of four begin in the middle of one.
+    if weights.block != k && !weights.block.is_multiple_of(4) {
+        return as_numbers(to, product, &x, bias, id, &dims);
     }
-    let m = x.len() / weights.k.max(1);
+    let m = x.len() / k.max(1);
     let out = to.alloc(x.elem, [&x.dims[..x.dims.len() - 1], &[weights.n]].concat());
+    let x = x.reshaped(&[m, k]).ok_or("whose sizes do not fit")?;
+    let x = to.padded(&x, &[m, deep]);
     let is_narrow = |dtype| matches!(dtype, DType::I8 | DType::U8);
     let exact = weights.block == weights.k && weights.offsets.is_empty();
     match product.activations {
         Activations::Dynamic if exact => {
             let by = dynamic(to, product.x, &x);
-            dots(to, product, &x, m, &out, by, bias)?;
+            dots(to, product, &x, &out, by, bias)?;
         }
         Activations::Static { scale, zero, dtype } if exact && is_narrow(dtype) => {
             let shift = if dtype == DType::U8 { 128.0 } else { 0.0 };
@@ -96,17 +92,41 @@ pub(in crate::backend::wgpu) fn product(
                 None => kept(to, &words(both.into_iter()))?,
             };
             to.statics.insert(both, by);
-            dots(to, product, &x, m, &out, by, bias)?;
+            dots(to, product, &x, &out, by, bias)?;
         }
         activations => {
             let x = match activations.bounds() {
                 None => x,
                 Some((low, high)) => cut(to, &x, low, high)?,
             };
-            registers(to, product, &x, m, &out, bias)?;
+            registers(to, product, &x, &out, bias)?;
         }
     }
     to.set(id, out.reshaped(&dims).ok_or("whose sizes do not fit")?);
+    Ok(())
+}
+
+/// Weights that no kernel takes as whole numbers, as the numbers that they stand for.
+fn as_numbers(
+    to: &mut Lower<'_>,
+    product: &Product,
+    x: &View,
+    bias: Option<Memory>,
+    id: ValueId,
+    dims: &[usize],
+) -> Lowered {
+    let weights = &product.weights;
+    let real =
+        shared(to, product, "numbers", || words(weights.real().into_iter().map(f32::to_bits)))?;
+    let real = View::dense(real, Elem::F32, vec![weights.k, weights.n]);
+    let x = match product.activations.bounds() {
+        None => x.clone(),
+        Some((low, high)) => cut(to, x, low, high)?,
+    };
+    let why = format!("blocks of {} are no multiple of 4", weights.block);
+    let x = if x.dims.len() < 2 { x.reshaped(&[1, weights.k]).unwrap_or(x) } else { x };
+    let out = any(to, &x, &real, (bias, product.activation), Some(why))?;
+    to.set(id, out.reshaped(dims).ok_or("whose sizes do not fit")?);
     Ok(())
 }
 
@@ -135,28 +155,28 @@ fn dynamic(to: &mut Lower<'_>, id: ValueId, x: &View) -> Memory {
     by.memory
 }
 
-/// Both factors in 8 bits.
+/// Both factors in 8 bits; x is `[m, k]`, its rows filled up to fours.
 fn dots(
     to: &mut Lower<'_>,
     product: &Product,
     x: &View,
-    m: usize,
     out: &View,
     by: Memory,
     bias: Option<Memory>,
 ) -> Lowered {
     let Integers { n, k, values, scales, .. } = &product.weights;
-    let (n, k) = (*n, *k);
+    let (n, k, m, deep) = (*n, *k, x.dims[0], x.dims[1]);
     let wide = n.next_multiple_of(4);
     let packed = || {
         let word = |step: usize, column: usize| {
             (0..4).fold(0_u32, |all, j| {
-                let at = column * k + step * 4 + j;
-                let byte = if column < n { values[at].cast_unsigned() } else { 0 };
+                let at = step * 4 + j;
+                let inside = column < n && at < k;
+                let byte = if inside { values[column * k + at].cast_unsigned() } else { 0 };
                 all | u32::from(byte) << (8 * j)
             })
         };
-        words((0..k / 4).flat_map(|step| (0..wide).map(move |column| word(step, column))))
+        words((0..deep / 4).flat_map(|step| (0..wide).map(move |column| word(step, column))))
     };
     let w = shared(to, product, "dots", packed)?;
     let sums = || {
@@ -170,42 +190,51 @@ fn dots(
     let a = if let Some(a) = to.quantised.get(&key) {
         *a
     } else {
-        let a = to.alloc(Elem::I32, vec![m, k / 4]);
+        let a = to.alloc(Elem::I32, vec![m, deep / 4]);
         let kernel = Kernel::new(Shader::Quantise, 4).of("T", x.elem);
-        let all = m * k / 4;
+        let all = m * deep / 4;
         let reads = vec![x.memory, by];
         to.push(kernel, vec![word(all)], a.memory, reads, groups(all, to.gpu));
         to.quantised.insert(key, a.memory);
         a.memory
     };
-    let kernel = with_activation(Kernel::new(Shader::Dots, 8).of("T", x.elem), product.activation);
-    let params = vec![word(m), word(n), word(k / 4), word(wide / 4), u32::from(bias.is_some())];
-    let count = [word((wide / 4).div_ceil(16)), word(m.div_ceil(16)), 1];
     let quant = match product.activations {
         Activations::Static { dtype, .. } => format!("static {dtype}"),
         _ => "dynamic uint8, a scale a tensor".to_owned(),
     };
     to.count_quantised("dot4I8Packed", quant);
+    let sizes = Sizes { z: 1, m, k: deep, n };
+    let kernel = |shader: Shader, is_packed: bool| Candidate {
+        kernel: with_activation(of_bytes(shader, x.elem, is_packed), product.activation),
+        params: sizes.params(bias.is_some(), true, true),
+        groups: sizes.groups(shader),
+    };
+    let tiles = m > 32 && !to.gpu.is_software();
+    let mut candidates = vec![kernel(Shader::Dots, true), kernel(Shader::Dots, false)];
+    if tiles {
+        candidates.insert(0, kernel(Shader::DotsTiled, true));
+    }
     let reads = vec![a, w, scales, sums, by, bias.unwrap_or(scales)];
-    to.push(kernel, params, out.memory, reads, count);
-    Ok(())
+    let class = sizes.class(&format!("product of bytes to {}", x.elem.wgsl()));
+    to.push_best(&class, candidates, out.memory, reads, sizes.flops())
 }
 
-/// Weights that become numbers in registers; the other factor stays what it is.
+/// Weights that become numbers in registers; the other factor, `[m, k]` with its rows filled up to fours, stays
+/// what it is.
 fn registers(
     to: &mut Lower<'_>,
     product: &Product,
     x: &View,
-    m: usize,
     out: &View,
     bias: Option<Memory>,
 ) -> Lowered {
     let Integers { n, k, values, scales, block, offsets } = &product.weights;
-    let (n, k, block) = (*n, *k, *block);
+    let (n, k, block, m, deep) = (*n, *k, *block, x.dims[0], x.dims[1]);
     let wide = n.next_multiple_of(4);
     let is_narrow = values.iter().all(|v| (-8..8).contains(v));
     let at = |row: usize, column: usize| -> u32 {
-        if column < n { u32::from(values[column * k + row].cast_unsigned()) } else { 0 }
+        let inside = column < n && row < k;
+        if inside { u32::from(values[column * k + row].cast_unsigned()) } else { 0 }
     };
     let packed = || {
         let bytes = |row: usize, four: usize| {
@@ -216,9 +245,9 @@ fn registers(
                 .fold(0_u32, |all, j| all | (at(row * 2 + j / 4, four * 4 + j % 4) & 15) << (4 * j))
         };
         if is_narrow {
-            words((0..k / 2).flat_map(|r| (0..wide / 4).map(move |f| nibbles(r, f))))
+            words((0..deep / 2).flat_map(|r| (0..wide / 4).map(move |f| nibbles(r, f))))
         } else {
-            words((0..k).flat_map(|r| (0..wide / 4).map(move |f| bytes(r, f))))
+            words((0..deep).flat_map(|r| (0..wide / 4).map(move |f| bytes(r, f))))
         }
     };
     let w = shared(to, product, "registers", packed)?;
@@ -239,30 +268,26 @@ fn registers(
         };
         shared(to, product, "offsets", all)?
     };
-    let bits = if is_narrow { 4.0 } else { 8.0 };
-    let kernel = Kernel::new(Shader::Integers, 7)
-        .of("T", x.elem)
-        .of("A", x.elem)
-        .with("BITS", bits)
-        .with("OFFSETS", f64::from(u8::from(!offsets.is_empty())));
-    let kernel = with_activation(kernel, product.activation);
-    let params = vec![
-        word(m),
-        word(n),
-        word(k / 4),
-        word(wide / 4),
-        u32::from(bias.is_some()),
-        word(block / 4),
-    ];
-    let count = [word((wide / 4).div_ceil(16)), word(m.div_ceil(16)), 1];
+    let bits = if is_narrow { 4 } else { 8 };
+    let sizes = Sizes { z: 1, m, k: deep, n };
+    // The last block may be shorter, or filled up.
+    let block = if block == k { deep } else { block };
+    let candidates = sizes.shaders(to.gpu, Shader::Integers).into_iter().map(|shader| {
+        let kernel = of_integers(shader, x.elem, is_narrow, !offsets.is_empty());
+        let mut params = sizes.params(bias.is_some(), true, true);
+        params.push(word(block));
+        let kernel = with_activation(kernel, product.activation);
+        Candidate { kernel, params, groups: sizes.groups(shader) }
+    });
+    let candidates = candidates.collect();
     let name = format!("weights of {bits} bits in registers, {}", x.elem.wgsl());
     let (is_left_out, asks) =
         (product.activations != Activations::Kept, product.activations.name());
     let why = is_left_out.then(|| format!("the model asks for {asks} of the other factor"));
     to.count(&name, is_left_out, why);
     let reads = vec![x.memory, w, factors, shifts, bias.unwrap_or(factors)];
-    to.push(kernel, params, out.memory, reads, count);
-    Ok(())
+    let class = sizes.class(&format!("product {} × {bits} bits", x.elem.wgsl()));
+    to.push_best(&class, candidates, out.memory, reads, sizes.flops())
 }
 
 /// Bounds of a type of 8 bits.

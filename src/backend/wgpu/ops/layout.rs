@@ -1,7 +1,8 @@
 //! Operators that only move elements: most of them move none.
 
 use super::axis_of;
-use crate::backend::wgpu::kernels::{Elem, Kernel, Shader};
+use crate::backend::wgpu::kernels::{Elem, Kernel};
+use crate::backend::wgpu::shader::Shader;
 use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
 use crate::backend::wgpu::view::View;
 use crate::graph::op::PadMode;
@@ -122,22 +123,9 @@ pub(super) fn slice(to: &mut Lower<'_>, node: &Node) -> Lowered {
     Ok(())
 }
 
-/// Fills a whole piece with one number.
-fn fill(to: &mut Lower<'_>, out: &View, value: f64) {
-    #[expect(clippy::cast_possible_truncation, reason = "the model's number in the type it has")]
-    let (bits, base) = match out.elem {
-        Elem::F32 | Elem::F16 => ((value as f32).to_bits(), Elem::F32),
-        Elem::I32 => ((value as i32).cast_unsigned(), Elem::I32),
-        Elem::U32 => (u32::from(value != 0.0), Elem::U32),
-    };
-    let kernel = Kernel::new(Shader::Fill, 2).of("T", out.elem).of("B", base);
-    let n = out.len();
-    to.push(kernel, vec![word(n), bits], out.memory, Vec::new(), groups(n, to.gpu));
-}
-
 pub(super) fn filled(to: &mut Lower<'_>, node: &Node, value: &Weight) -> Lowered {
     let out = to.give(node)?;
-    fill(to, &out, value.single().unwrap_or(0.0));
+    to.fill(&out, value.single().unwrap_or(0.0));
     Ok(())
 }
 
@@ -158,7 +146,7 @@ pub(super) fn pad(to: &mut Lower<'_>, node: &Node, mode: PadMode) -> Lowered {
     let axes = known(to, node, 3, "axes")?
         .unwrap_or_else(|| (0..i64::try_from(rank).unwrap_or(0)).collect());
     let out = to.give(node)?;
-    fill(to, &out, value);
+    to.fill(&out, value);
     let mut place = out;
     for (at, axis) in axes.iter().enumerate() {
         let axis = axis_of(*axis, rank)?;
@@ -187,6 +175,11 @@ pub(super) fn gather(to: &mut Lower<'_>, node: &Node, axis: i64) -> Lowered {
     let kernel = Kernel::new(Shader::Gather, 4).of("T", table.elem);
     let (reads, n) = (vec![table.memory, index.memory], groups(out.len(), to.gpu));
     to.push(kernel, params, out.memory, reads, n);
+    // Of the table it reads what it writes.
+    let moved = 2 * out.len() * out.elem.size() + index.len() * 4;
+    if let Some(task) = to.tasks.last_mut() {
+        task.bytes = Some(moved as f64);
+    }
     Ok(())
 }
 

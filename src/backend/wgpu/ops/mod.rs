@@ -5,6 +5,7 @@ mod integers;
 mod layout;
 mod product;
 mod rows;
+pub(super) mod ways;
 mod window;
 
 pub(super) use self::integers::product as integer_product;

@@ -1,29 +1,14 @@
 //! Products of matrices, with what follows them.
 
+use super::ways::{Sizes, of_floats, with_activation};
 use crate::backend::wgpu::chain::{Expr, literal};
-use crate::backend::wgpu::kernels::{Elem, Kernel, Shader};
+use crate::backend::wgpu::kernels::{Elem, Kernel};
+use crate::backend::wgpu::shader::{Part, Shader};
 use crate::backend::wgpu::lower::{Lower, Lowered, word};
+use crate::backend::wgpu::tune::Candidate;
 use crate::backend::wgpu::view::{Memory, View};
 use crate::graph::op::Activation;
 use crate::graph::{Node, ValueId, Weight};
-
-/// What `math.wgsl` calls it.
-pub(super) fn with_activation(kernel: Kernel, activation: Option<Activation>) -> Kernel {
-    let (number, alpha, beta) = match activation {
-        None => return kernel,
-        Some(Activation::Relu) => (1.0, 0.0, 0.0),
-        Some(Activation::Sigmoid) => (2.0, 0.0, 0.0),
-        Some(Activation::Tanh) => (3.0, 0.0, 0.0),
-        Some(Activation::HardSwish) => (4.0, 0.0, 0.0),
-        Some(Activation::Gelu { tanh: false }) => (5.0, 0.0, 0.0),
-        Some(Activation::Gelu { tanh: true }) => (6.0, 0.0, 0.0),
-        Some(Activation::LeakyRelu { alpha }) => (7.0, alpha, 0.0),
-        // Bounds of an override must be finite.
-        Some(Activation::Clip { min, max }) => (8.0, min.max(f32::MIN), max.min(f32::MAX)),
-    };
-    let kernel = kernel.with("ACTIVATION", number);
-    kernel.with("ALPHA", f64::from(alpha)).with("BETA", f64::from(beta))
-}
 
 /// A bias: a vector of the columns.
 pub(super) fn bias_of(
@@ -51,17 +36,17 @@ pub(super) fn floats(to: &mut Lower<'_>, id: ValueId) -> Lowered<(Memory, Vec<us
     Ok((view.memory, view.dims))
 }
 
-/// `[k, n]` or `[n, k]` weights as rows of k with columns filled up to fours.
+/// `[k, n]` or `[n, k]` weights as rows of k, rows and columns filled up to fours with zeros.
 fn packed(weight: &Weight, turned: bool, elem: Elem) -> Vec<u8> {
     let (rows, columns) = (weight.shape()[0], weight.shape()[1]);
     let (k, n) = if turned { (columns, rows) } else { (rows, columns) };
     let values = weight.to_f32();
-    let wide = n.next_multiple_of(4);
-    let mut bytes = Vec::with_capacity(k * wide * elem.size());
-    for row in 0..k {
+    let (deep, wide) = (k.next_multiple_of(4), n.next_multiple_of(4));
+    let mut bytes = Vec::with_capacity(deep * wide * elem.size());
+    for row in 0..deep {
         for column in 0..wide {
             let at = if turned { column * k + row } else { row * n + column };
-            let value = if column < n { values[at] } else { 0.0 };
+            let value = if column < n && row < k { values[at] } else { 0.0 };
             match elem {
                 Elem::F16 => bytes.extend(half::f16::from_f32(value).to_le_bytes()),
                 _ => bytes.extend(value.to_le_bytes()),
@@ -71,11 +56,9 @@ fn packed(weight: &Weight, turned: bool, elem: Elem) -> Vec<u8> {
     bytes
 }
 
-/// Name of the kernel for tables.
-fn named(shader: Shader, a: Elem, w: Elem) -> String {
-    let of = if a == w { a.wgsl().to_owned() } else { format!("{} × {}", a.wgsl(), w.wgsl()) };
-    format!("{} {of}", shader.name())
-}
+/// Products of factors that do not lie as kernels want them are multiplied where they lie below this many
+/// floating-point operations: copying takes longer.
+const COPIED: f64 = 1e5;
 
 /// `activation(a · w + bias)` for constant weights with two axes; `None` where no kernel for them fits.
 fn constant(
@@ -90,34 +73,73 @@ fn constant(
     let (k, n) = if turned { (columns, rows) } else { (rows, columns) };
     let elem = to.elem(w)?;
     let width = a.dims.last().copied().unwrap_or(1);
-    if k % 4 != 0 || k == 0 || n == 0 || !elem.is_float() || width != k {
+    if k == 0 || n == 0 || !elem.is_float() || width != k {
         return Ok(None);
     }
-    let a = to.in_order(a.clone());
-    let m = a.len() / k;
     let form = format!("columns {turned} {}", elem.wgsl());
     let memory = to.weight(&weight, &form, || Ok(packed(&weight, turned, elem)))?;
     let bias = bias_of(to, bias, n)?;
-    let mut dims = a.dims.clone();
-    if let Some(last) = dims.last_mut() {
-        *last = n;
-    }
-    let out = to.alloc(a.elem, dims);
-    let fours = n.div_ceil(4);
-    // Barriers are dear where the CPU computes, and a tile pays for many rows only.
-    let shader = if to.gpu.is_software() || m < 16 { Shader::MatMul } else { Shader::Tiled };
-    let kernel = Kernel::new(shader, 5).of("T", a.elem).of("A", a.elem).of("W", elem);
-    let kernel = with_activation(kernel, activation);
-    let params =
-        vec![word(m), word(n), word(k / 4), word(fours), u32::from(bias.is_some()), 0, 0, 0];
-    let groups = match shader {
-        Shader::Tiled => [word(fours.div_ceil(16)), word(m.div_ceil(64)), 1],
-        _ => [word(fours.div_ceil(16)), word(m.div_ceil(16)), 1],
-    };
-    let reads = vec![a.memory, memory, bias.unwrap_or(memory)];
-    to.count(&named(shader, a.elem, elem), false, None);
-    to.push(kernel, params, out.memory, reads, groups);
-    Ok(Some(out))
+    let dims = [&a.dims[..a.dims.len() - 1], &[n]].concat();
+    let sizes = Sizes { z: 1, m: a.len() / k, k, n };
+    let out = multiplied(to, a, (memory, elem), sizes, (bias, activation), None)?;
+    Ok(Some(out.reshaped(&dims).ok_or("whose sizes do not fit")?))
+}
+
+/// The product of rows of `a` with one matrix that lies as kernels want it: `[m, n]`.
+fn multiplied(
+    to: &mut Lower<'_>,
+    a: &View,
+    (b, b_elem): (Memory, Elem),
+    sizes: Sizes,
+    (bias, activation): (Option<Memory>, Option<Activation>),
+    emulated: Option<String>,
+) -> Lowered<View> {
+    let Sizes { m, k, n, .. } = sizes;
+    let deep = k.next_multiple_of(4);
+    let a = to.in_order(a.clone()).reshaped(&[m, k]).ok_or("whose sizes do not fit")?;
+    let a = to.padded(&a, &[m, deep]);
+    let out = to.alloc(a.elem, vec![m, n]);
+    let sizes = Sizes { k: deep, ..sizes };
+    let factors = Factors { a: &a, b, b_elem, a_repeats: true, b_repeats: true };
+    product(to, &factors, sizes, (bias, activation), &out, emulated)?;
+    Ok(out)
+}
+
+/// Two factors that lie as kernels want them.
+struct Factors<'v> {
+    a: &'v View,
+    b: Memory,
+    b_elem: Elem,
+    /// Whether one matrix serves all.
+    a_repeats: bool,
+    b_repeats: bool,
+}
+
+fn product(
+    to: &mut Lower<'_>,
+    factors: &Factors<'_>,
+    sizes: Sizes,
+    (bias, activation): (Option<Memory>, Option<Activation>),
+    out: &View,
+    emulated: Option<String>,
+) -> Lowered {
+    let Factors { a, b, b_elem, a_repeats, b_repeats } = *factors;
+    let params = sizes.params(bias.is_some(), a_repeats, b_repeats);
+    let candidates = sizes.shaders(to.gpu, Shader::MatMul).into_iter().map(|shader| {
+        let kernel = with_activation(of_floats(shader, a.elem, b_elem), activation);
+        Candidate { kernel, params: params.clone(), groups: sizes.groups(shader) }
+    });
+    let candidates = candidates.collect();
+    to.count(&named("product", a.elem, b_elem), emulated.is_some(), emulated);
+    let class = sizes.class(&named("product", a.elem, b_elem));
+    let reads = vec![a.memory, b, bias.unwrap_or(b)];
+    to.push_best(&class, candidates, out.memory, reads, sizes.flops())
+}
+
+/// What is computed with what, for tables.
+fn named(what: &str, a: Elem, w: Elem) -> String {
+    let of = if a == w { a.wgsl().to_owned() } else { format!("{} × {}", a.wgsl(), w.wgsl()) };
+    format!("{what} {of}")
 }
 
 /// `a · b` for factors of any layout.
@@ -137,13 +159,73 @@ pub(super) fn any(
     }
     let batch = together(&a.dims[..ra - 2], &b.dims[..rb - 2])
         .ok_or_else(|| format!("of {:?} and {:?}", a.dims, b.dims))?;
+    let z: usize = batch.iter().product();
+    if z > to.gpu.limits.max_compute_workgroups_per_dimension as usize {
+        return Err(format!("of {z} matrices, more than the adapter counts"));
+    }
+    let dims = [&batch[..], &[m, n]].concat();
+    let sizes = Sizes { z, m, k, n };
+    if sizes.flops() < COPIED {
+        return in_place(to, a, b, &dims, (bias, activation), emulated);
+    }
+    // One matrix for all, or one for each.
+    let alone = |view: &View| view.dims[..view.dims.len() - 2].iter().product::<usize>() == 1;
+    let (a_repeats, b_repeats) = (alone(a), alone(b));
+    if a_repeats && b_repeats && !batch.is_empty() || !a_repeats && b_repeats {
+        // Rows of all matrices are rows of one.
+        let sizes = Sizes { z: 1, m: z * m, k, n };
+        let b = matrices(to, b, false, (k, n), &[])?;
+        let b = (b.memory, b.elem);
+        let out = multiplied(to, a, b, sizes, (bias, activation), emulated)?;
+        return Ok(out.reshaped(&dims).ok_or("whose sizes do not fit")?);
+    }
+    let sizes = Sizes { k: k.next_multiple_of(4), ..sizes };
+    let a = matrices(to, a, true, (m, k), if a_repeats { &[] } else { &batch })?;
+    let b = matrices(to, b, false, (k, n), if b_repeats { &[] } else { &batch })?;
+    let out = to.alloc(a.elem, dims);
+    let factors = Factors { a: &a, b: b.memory, b_elem: b.elem, a_repeats, b_repeats };
+    product(to, &factors, sizes, (bias, activation), &out, emulated)?;
+    Ok(out)
+}
+
+/// Matrices in order, one after the other: rows filled up to fours, and where they are a second factor's, as
+/// many rows of them.
+fn matrices(
+    to: &mut Lower<'_>,
+    view: &View,
+    first: bool,
+    (rows, columns): (usize, usize),
+    batch: &[usize],
+) -> Lowered<View> {
+    let dims = [batch, &[rows, columns]].concat();
+    let wide = if batch.is_empty() { view.reshaped(&dims) } else { view.broadcast(&dims) };
+    let wide = match wide {
+        Some(wide) => wide,
+        None => to.in_order(view.clone()).reshaped(&dims).ok_or("of sizes that do not fit")?,
+    };
+    let filled = if first { rows } else { rows.next_multiple_of(4) };
+    let full = [batch, &[filled, columns.next_multiple_of(4)]].concat();
+    Ok(to.padded(&wide, &full))
+}
+
+/// `a · b` where they lie, one element an invocation.
+fn in_place(
+    to: &mut Lower<'_>,
+    a: &View,
+    b: &View,
+    dims: &[usize],
+    (bias, activation): (Option<Memory>, Option<Activation>),
+    emulated: Option<String>,
+) -> Lowered<View> {
+    let rank = dims.len() - 2;
+    let (batch, m, n) = (&dims[..rank], dims[rank], dims[rank + 1]);
+    let k = a.dims.last().copied().unwrap_or(0);
     let wide = |view: &View| {
-        let dims = [&batch[..], &view.dims[view.dims.len() - 2..]].concat();
+        let dims = [batch, &view.dims[view.dims.len() - 2..]].concat();
         view.broadcast(&dims).ok_or("of sizes that do not fit")
     };
     let (a, b) = (wide(a)?, wide(b)?);
-    let out = to.alloc(a.elem, [&batch[..], &[m, n]].concat());
-    let rank = batch.len();
+    let out = to.alloc(a.elem, dims.to_vec());
     let mut params = vec![
         word(m),
         word(n),
@@ -159,17 +241,17 @@ pub(super) fn any(
     ];
     let all = batch.iter().chain(&a.strides[..rank]).chain(&b.strides[..rank]);
     params.extend(all.map(|v| word(*v)));
-    let kernel = Kernel::new(Shader::Naive, 5).of("T", a.elem).of("A", a.elem).of("W", b.elem);
+    let kernel = Kernel::new(Shader::Naive, 5).after(Part::Math);
+    let kernel = kernel.of("T", a.elem).of("A", a.elem).of("W", b.elem);
     let kernel = with_activation(kernel, activation);
-    let matrices: usize = batch.iter().product();
-    let groups = [word(n.div_ceil(16)), word(m.div_ceil(4)), word(matrices)];
-    if matrices > to.gpu.limits.max_compute_workgroups_per_dimension as usize {
-        return Err(format!("of {matrices} matrices, more than the adapter counts"));
-    }
-    to.count(&named(Shader::Naive, a.elem, b.elem), emulated.is_some(), emulated);
-    if matrices * m * n > 0 {
+    let z: usize = batch.iter().product();
+    let groups = [word(n.div_ceil(16)), word(m.div_ceil(4)), word(z)];
+    to.count(&named("product", a.elem, b.elem), emulated.is_some(), emulated);
+    if z * m * n > 0 {
         let reads = vec![a.memory, b.memory, bias.unwrap_or(b.memory)];
-        to.push(kernel, params, out.memory, reads, groups);
+        let flops = Sizes { z, m, k, n }.flops();
+        let candidate = Candidate { kernel, params, groups };
+        to.push_best("", vec![candidate], out.memory, reads, flops)?;
     }
     Ok(out)
 }

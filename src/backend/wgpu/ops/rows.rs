@@ -1,8 +1,10 @@
 //! Operators over axes: rows that lie in order, one after the other.
 
 use super::axis_of;
-use crate::backend::wgpu::kernels::{Elem, Kernel, Shader};
+use crate::backend::wgpu::kernels::{Elem, Kernel};
+use crate::backend::wgpu::shader::{Part, Shader};
 use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
+use crate::backend::wgpu::tune::{Candidate, class_of};
 use crate::backend::wgpu::view::{Memory, View};
 use crate::graph::op::Reduction;
 use crate::graph::{Node, Weight};
@@ -20,6 +22,41 @@ fn kind_number(kind: Reduction) -> f64 {
         Reduction::L2 => 8.0,
         Reduction::LogSumExp => 9.0,
     }
+}
+
+/// A kernel of rows, shared out in the way that is fastest on the adapter.
+fn by_rows(
+    to: &mut Lower<'_>,
+    class: &str,
+    kernel: &Kernel,
+    params: &[u32],
+    out: Memory,
+    reads: Vec<Memory>,
+) -> Lowered {
+    let (rows, width) = (params[0] as usize, params[1]);
+    let mut ways = vec![Part::LanesAlone, Part::LanesShared];
+    if to.gpu.has_subgroups() {
+        ways.push(Part::LanesSubgroups);
+    }
+    // Barriers are dear where the CPU computes; everything else has many more invocations than rows.
+    if !to.gpu.is_software() {
+        ways.reverse();
+    }
+    let most = to.gpu.limits.max_compute_workgroups_per_dimension as usize;
+    let candidates = ways.into_iter().map(|lanes| {
+        let kernel = kernel.clone().after(lanes).by_rows(lanes);
+        let groups = match lanes {
+            Part::LanesAlone => groups(rows, to.gpu),
+            _ => {
+                let x = rows.clamp(1, most);
+                [word(x), word(rows.div_ceil(x)), 1]
+            }
+        };
+        Candidate { kernel, params: params.to_vec(), groups }
+    });
+    let candidates = candidates.collect();
+    let class = format!("{class} ≤{} rows of {width}", class_of(rows));
+    to.push_best(&class, candidates, out, reads, 0.0)
 }
 
 fn reduced(
@@ -41,9 +78,9 @@ fn reduced(
     let x = to.in_order(view.transposed(&order));
     let out = to.give(node)?;
     let kernel = Kernel::new(Shader::Reduce, 3).of("T", x.elem).with("KIND", kind_number(kind));
-    let n = groups(out.len(), to.gpu);
-    to.push(kernel, vec![word(out.len()), word(width)], out.memory, vec![x.memory], n);
-    Ok(())
+    let params = [word(out.len()), word(width)];
+    let class = format!("{kind:?} {}", x.elem.wgsl());
+    by_rows(to, &class, &kernel, &params, out.memory, vec![x.memory])
 }
 
 pub(super) fn reduce(
@@ -90,8 +127,8 @@ pub(super) fn softmax(to: &mut Lower<'_>, node: &Node, axis: i64, log: bool) -> 
     let rows = x.len().checked_div(width).unwrap_or(0);
     let kernel =
         Kernel::new(Shader::Softmax, 3).of("T", x.elem).with("LOG", f64::from(u8::from(log)));
-    let n = groups(rows, to.gpu);
-    to.push(kernel, vec![word(rows), word(width)], out.memory, vec![x.memory], n);
+    let class = format!("softmax {}", x.elem.wgsl());
+    by_rows(to, &class, &kernel, &[word(rows), word(width)], out.memory, vec![x.memory])?;
     to.set(Lower::output_id(node)?, out.transposed(&order));
     Ok(())
 }
@@ -139,9 +176,8 @@ fn normalised(
         word(rows.own),
     ];
     let reads = vec![x.memory, scale, shift.unwrap_or(scale)];
-    let n = groups(rows.count, to.gpu);
-    to.push(kernel, params, out.memory, reads, n);
-    Ok(())
+    let class = format!("norm {}", x.elem.wgsl());
+    by_rows(to, &class, &kernel, &params, out.memory, reads)
 }
 
 pub(super) fn layer(
@@ -227,7 +263,7 @@ pub(super) fn batch_norm(to: &mut Lower<'_>, node: &Node, epsilon: f32) -> Lower
     }
     let leaf = |to: &mut Lower<'_>, values: &[f32]| {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let buffer = crate::backend::wgpu::kernels::filled(to.gpu, &bytes)?;
+        let buffer = crate::backend::wgpu::buffers::filled(to.gpu, &bytes)?;
         let memory = to.keep(std::sync::Arc::new(buffer));
         to.leaf(&View::dense(memory, Elem::F32, per_channel.clone()), &dims)
     };

@@ -1,9 +1,12 @@
 //! Convolutions and pooling: windows that slide over an image.
 
-use super::product::{floats, with_activation};
+use super::product::floats;
+use super::ways::{Sizes, with_activation};
 use crate::backend::wgpu::chain::Expr;
-use crate::backend::wgpu::kernels::{Elem, Kernel, Shader};
+use crate::backend::wgpu::kernels::{Elem, Kernel};
+use crate::backend::wgpu::shader::{Part, Shader};
 use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
+use crate::backend::wgpu::tune::Candidate;
 use crate::backend::wgpu::view::{Memory, View};
 use crate::graph::op::{Activation, ConvAttributes, Pads, PoolAttributes, Window};
 use crate::graph::{Node, Op};
@@ -160,14 +163,53 @@ fn convolved(
         usize::from(bias.is_some()),
     ];
     let places = high.out * wide.out;
-    let kernel = with_activation(Kernel::new(Shader::Conv, 5).of("T", x.elem), activation);
-    let count = [word(places.div_ceil(4).div_ceil(16)), word(filters.div_ceil(4)), word(x.dims[0])];
+    let window = each * high.kernel * wide.kernel;
     to.count(&format!("conv {}", x.elem.wgsl()), emulated.is_some(), emulated);
-    if out.len() > 0 {
-        let reads = vec![x.memory, w, bias.unwrap_or(w)];
-        to.push(kernel, params.map(word).to_vec(), out.memory, reads, count);
+    if out.len() == 0 {
+        return Ok(());
     }
-    Ok(())
+    let kernel = Kernel::new(Shader::Conv, 5).after(Part::Math).of("T", x.elem);
+    let kernel = with_activation(kernel, activation);
+    let count = [word(places.div_ceil(4).div_ceil(16)), word(filters.div_ceil(4)), word(x.dims[0])];
+    let mut candidates =
+        vec![Candidate { kernel, params: params.map(word).to_vec(), groups: count }];
+    // Without groups it is a product: filters by places of the window, with places of the window by places of
+    // the output, which are gathered as they are multiplied. Its rows are read by fours.
+    let sizes = Sizes { z: x.dims[0], m: filters, k: window.next_multiple_of(4), n: places };
+    if groups == 1 && window.is_multiple_of(4) {
+        for shader in sizes.shaders(to.gpu, Shader::MatMul) {
+            let mut params = sizes.params(bias.is_some(), true, true);
+            let geometry = [
+                window,
+                each,
+                high.size,
+                wide.size,
+                wide.out,
+                high.kernel,
+                wide.kernel,
+                high.stride,
+                wide.stride,
+                high.dilation,
+                wide.dilation,
+                high.before,
+                wide.before,
+            ];
+            params.extend(geometry.map(word));
+            let kernel = Kernel::new(shader, 5).after(Part::Math).after(Part::OfWindow);
+            let kernel = kernel.after(Part::Four).of("T", x.elem).of("A", Elem::F32);
+            let kernel = with_activation(kernel.of("X", x.elem), activation);
+            candidates.push(Candidate { kernel, params, groups: sizes.groups(shader) });
+        }
+        // On a GPU a product is the likelier choice where there are filters for a tile of it.
+        if !to.gpu.is_software() && filters >= 32 {
+            candidates.rotate_left(1);
+        }
+    }
+    let reads = vec![x.memory, w, bias.unwrap_or(w)];
+    let shape = [high.kernel, wide.kernel, high.stride, wide.stride, wide.out, groups];
+    let class = sizes.class(&format!("conv {} {shape:?}", x.elem.wgsl()));
+    let flops = Sizes { k: window, ..sizes }.flops();
+    to.push_best(&class, candidates, out.memory, reads, flops)
 }
 
 /// The largest, or with `mean` the mean; whether it counts the padding.

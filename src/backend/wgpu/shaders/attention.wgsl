@@ -27,7 +27,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let of_k = p[13] + batch * p[14] + head * p[15];
     let of_v = p[18] + batch * p[19] + head * p[20];
     let of_mask = p[23] + batch * p[24] + head * p[25] + row * p[26];
-    var largest = -3.0e38;
+    var largest = -3.4028234e38;
     var total = 0.0;
     var sums: array<f32, WIDTH>;
     for (var t = 0u; t < p[3]; t += 1u) {

@@ -1,43 +1,11 @@
 // activation(a · w + bias) for weights of 4 or 8 bits that become numbers in registers: four rows and four
-// columns an invocation.
-
-override BITS: u32 = 8u;
-override OFFSETS: bool = false;
+// columns an invocation, scaled once for four rows of w.
 
 @group(0) @binding(0) var<storage, read> p: array<u32>;
 @group(0) @binding(1) var<storage, read_write> out: array<T>;
 @group(0) @binding(2) var<storage, read_write> a: array<vec4<A>>;
-@group(0) @binding(3) var<storage, read_write> w: array<u32>;
-@group(0) @binding(4) var<storage, read_write> scales: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> offsets: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> bias: array<f32>;
 
-// Four columns of four rows, a column of the matrix being a row of w.
-//
-// A word has four columns of one row in bytes, or of two rows in halves of bytes.
-fn four_rows(k: u32, column: u32, wide: u32) -> mat4x4<f32> {
-    if (BITS == 8u) {
-        let at = k * 4u * wide + column;
-        return mat4x4<f32>(
-            vec4<f32>(unpack4xI8(w[at])),
-            vec4<f32>(unpack4xI8(w[at + wide])),
-            vec4<f32>(unpack4xI8(w[at + 2u * wide])),
-            vec4<f32>(unpack4xI8(w[at + 3u * wide])),
-        );
-    }
-    let at = k * 2u * wide + column;
-    let one = w[at];
-    let two = w[at + wide];
-    return mat4x4<f32>(nibbles(one), nibbles(one >> 16u), nibbles(two), nibbles(two >> 16u));
-}
-
-// The lowest four numbers of four bits, signed.
-fn nibbles(word: u32) -> vec4<f32> {
-    let high = vec4<u32>(word << 28u, word << 24u, word << 20u, word << 16u);
-    return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(28u));
-}
-
-// p: m, n, k/4, columns in fours, whether there is a bias, fours of rows that share a scale.
+// p as in matmul.wgsl.
 @compute @workgroup_size(16, 4)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let m = p[0];
@@ -61,7 +29,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var s3 = vec4<f32>();
     for (var k = 0u; k < steps; k += 1u) {
         let rows = four_rows(k, id.x, wide);
-        let scale = scales[k / p[5] * wide + id.x];
+        let scale = scales[k * 4u / p[8] * wide + id.x];
         let a0 = vec4<f32>(a[r0 + k]);
         let a1 = vec4<f32>(a[r1 + k]);
         let a2 = vec4<f32>(a[r2 + k]);
@@ -84,8 +52,25 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let column = id.x * 4u;
     let to = row * n + column;
-    write(to, s0, column, n);
-    if (row + 1u < m) { write(to + n, s1, column, n); }
-    if (row + 2u < m) { write(to + 2u * n, s2, column, n); }
-    if (row + 3u < m) { write(to + 3u * n, s3, column, n); }
+    write(to, s0, row, column, n);
+    if (row + 1u < m) { write(to + n, s1, row + 1u, column, n); }
+    if (row + 2u < m) { write(to + 2u * n, s2, row + 2u, column, n); }
+    if (row + 3u < m) { write(to + 3u * n, s3, row + 3u, column, n); }
+}
+
+// Four columns of four rows, a column of the matrix being a row of w.
+fn four_rows(k: u32, column: u32, wide: u32) -> mat4x4<f32> {
+    if (BITS == 8u) {
+        let at = k * 4u * wide + column;
+        return mat4x4<f32>(
+            vec4<f32>(unpack4xI8(w[at])),
+            vec4<f32>(unpack4xI8(w[at + wide])),
+            vec4<f32>(unpack4xI8(w[at + 2u * wide])),
+            vec4<f32>(unpack4xI8(w[at + 3u * wide])),
+        );
+    }
+    let at = k * 2u * wide + column;
+    let one = w[at];
+    let two = w[at + wide];
+    return mat4x4<f32>(nibbles(one), nibbles(one >> 16u), nibbles(two), nibbles(two >> 16u));
 }

@@ -4,11 +4,9 @@
 @group(0) @binding(0) var<storage, read> p: array<u32>;
 @group(0) @binding(1) var<storage, read_write> out: array<T>;
 @group(0) @binding(2) var<storage, read_write> a: array<vec4<A>>;
-@group(0) @binding(3) var<storage, read_write> b: array<vec4<W>>;
-@group(0) @binding(4) var<storage, read_write> bias: array<f32>;
 
 // p: m, n, k/4, columns of b in fours, whether there is a bias, then distances of whole matrices of a (in
-// fours), b (in fours) and out, z counting them.
+// fours), b (in fours) and out, z counting them. What b is, the file before this one says.
 @compute @workgroup_size(16, 4)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let m = p[0];
@@ -25,17 +23,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let r1 = first + min(row + 1u, m - 1u) * steps;
     let r2 = first + min(row + 2u, m - 1u) * steps;
     let r3 = first + min(row + 3u, m - 1u) * steps;
-    var at = id.z * p[6] + id.x;
     var s0 = vec4<f32>();
     var s1 = vec4<f32>();
     var s2 = vec4<f32>();
     var s3 = vec4<f32>();
     for (var k = 0u; k < steps; k += 1u) {
-        let b0 = vec4<f32>(b[at]);
-        let b1 = vec4<f32>(b[at + wide]);
-        let b2 = vec4<f32>(b[at + 2u * wide]);
-        let b3 = vec4<f32>(b[at + 3u * wide]);
-        at += 4u * wide;
+        let b0 = four_of_b(k * 4u, id.x, id.z);
+        let b1 = four_of_b(k * 4u + 1u, id.x, id.z);
+        let b2 = four_of_b(k * 4u + 2u, id.x, id.z);
+        let b3 = four_of_b(k * 4u + 3u, id.x, id.z);
         let a0 = vec4<f32>(a[r0 + k]);
         s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
         let a1 = vec4<f32>(a[r1 + k]);
@@ -47,8 +43,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let column = id.x * 4u;
     let to = id.z * p[7] + row * n + column;
-    write(to, s0, column, n);
-    if (row + 1u < m) { write(to + n, s1, column, n); }
-    if (row + 2u < m) { write(to + 2u * n, s2, column, n); }
-    if (row + 3u < m) { write(to + 3u * n, s3, column, n); }
+    write(to, s0, row, column, n);
+    if (row + 1u < m) { write(to + n, s1, row + 1u, column, n); }
+    if (row + 2u < m) { write(to + 2u * n, s2, row + 2u, column, n); }
+    if (row + 3u < m) { write(to + 3u * n, s3, row + 3u, column, n); }
 }

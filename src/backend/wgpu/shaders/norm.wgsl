@@ -1,4 +1,4 @@
-// Rows less their mean, by their deviation, scaled and shifted: one invocation a row.
+// Rows less their mean, by their deviation, scaled and shifted.
 
 // Whether the mean is taken off, and whether there are scale and shift.
 override CENTRED: bool = true;
@@ -13,8 +13,10 @@ override SHIFTED: bool = true;
 // p: rows, width, epsilon's bits, then how scale and shift are read: element i of row r is at
 // (r % p[3]) * p[4] + (i / p[5]) % p[6].
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let row = id.x + id.y * groups.x * 64u;
+fn main(
+    //@ entries
+) {
+    //@ begin
     if (row >= p[0]) {
         return;
     }
@@ -22,16 +24,17 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let begin = row * width;
     var mean = 0.0;
     if (CENTRED) {
-        for (var i = 0u; i < width; i += 1u) { mean += f32(x[begin + i]); }
-        mean /= f32(width);
+        for (var i = lane; i < width; i += LANES) { mean += f32(x[begin + i]); }
+        mean = all_of(mean, 0u, lane) / f32(width);
     }
     var squares = 0.0;
-    for (var i = 0u; i < width; i += 1u) {
+    for (var i = lane; i < width; i += LANES) {
         let v = f32(x[begin + i]) - mean;
         squares += v * v;
     }
+    squares = all_of(squares, 0u, lane);
     let factor = inverseSqrt(squares / f32(width) + bitcast<f32>(p[2]));
-    for (var i = 0u; i < width; i += 1u) {
+    for (var i = lane; i < width; i += LANES) {
         let at = (row % p[3]) * p[4] + (i / p[5]) % p[6];
         var v = (f32(x[begin + i]) - mean) * factor * scale[at];
         if (SHIFTED) { v += shift[at]; }

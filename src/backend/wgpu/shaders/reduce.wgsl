@@ -1,4 +1,4 @@
-// A function over the last axis: one invocation a row.
+// A function over the last axis.
 
 override KIND: u32;
 
@@ -8,8 +8,10 @@ override KIND: u32;
 
 // p: rows, width.
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let row = id.x + id.y * groups.x * 64u;
+fn main(
+    //@ entries
+) {
+    //@ begin
     if (row >= p[0]) {
         return;
     }
@@ -19,34 +21,44 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     switch KIND {
         // Sum, mean, logarithm of the sum.
         case 0u, 1u, 2u: {
-            for (var i = 0u; i < width; i += 1u) { total += f32(x[begin + i]); }
+            for (var i = lane; i < width; i += LANES) { total += f32(x[begin + i]); }
+            total = all_of(total, 0u, lane);
         }
         // Largest, smallest, product.
         case 3u: {
             total = f32(x[begin]);
-            for (var i = 1u; i < width; i += 1u) { total = max(total, f32(x[begin + i])); }
+            for (var i = lane; i < width; i += LANES) { total = max(total, f32(x[begin + i])); }
+            total = all_of(total, 1u, lane);
         }
         case 4u: {
             total = f32(x[begin]);
-            for (var i = 1u; i < width; i += 1u) { total = min(total, f32(x[begin + i])); }
+            for (var i = lane; i < width; i += LANES) { total = min(total, f32(x[begin + i])); }
+            total = all_of(total, 2u, lane);
         }
         case 5u: {
             total = 1.0;
-            for (var i = 0u; i < width; i += 1u) { total *= f32(x[begin + i]); }
+            for (var i = lane; i < width; i += LANES) { total *= f32(x[begin + i]); }
+            total = all_of(total, 3u, lane);
         }
         // Sizes, squares, their root.
         case 6u: {
-            for (var i = 0u; i < width; i += 1u) { total += abs(f32(x[begin + i])); }
+            for (var i = lane; i < width; i += LANES) { total += abs(f32(x[begin + i])); }
+            total = all_of(total, 0u, lane);
         }
         case 7u, 8u: {
-            for (var i = 0u; i < width; i += 1u) { let v = f32(x[begin + i]); total += v * v; }
+            for (var i = lane; i < width; i += LANES) {
+                let v = f32(x[begin + i]);
+                total += v * v;
+            }
+            total = all_of(total, 0u, lane);
         }
         // Logarithm of the sum of powers of e, less the largest so that none overflows.
         default: {
             var largest = f32(x[begin]);
-            for (var i = 1u; i < width; i += 1u) { largest = max(largest, f32(x[begin + i])); }
-            for (var i = 0u; i < width; i += 1u) { total += exp(f32(x[begin + i]) - largest); }
-            total = largest + log(total);
+            for (var i = lane; i < width; i += LANES) { largest = max(largest, f32(x[begin + i])); }
+            largest = all_of(largest, 1u, lane);
+            for (var i = lane; i < width; i += LANES) { total += exp(f32(x[begin + i]) - largest); }
+            total = largest + log(all_of(total, 0u, lane));
         }
     }
     switch KIND {
@@ -55,5 +67,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         case 8u: { total = sqrt(total); }
         default: {}
     }
-    out[row] = T(total);
+    if (lane == 0u) { out[row] = T(total); }
 }

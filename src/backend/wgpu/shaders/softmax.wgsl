@@ -1,4 +1,4 @@
-// Softmax and its logarithm over the last axis: one invocation a row.
+// Softmax and its logarithm over the last axis.
 
 override LOG: bool = false;
 
@@ -8,19 +8,23 @@ override LOG: bool = false;
 
 // p: rows, width.
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let row = id.x + id.y * groups.x * 64u;
+fn main(
+    //@ entries
+) {
+    //@ begin
     if (row >= p[0]) {
         return;
     }
     let width = p[1];
     let begin = row * width;
     var largest = f32(x[begin]);
-    for (var i = 1u; i < width; i += 1u) { largest = max(largest, f32(x[begin + i])); }
+    for (var i = lane; i < width; i += LANES) { largest = max(largest, f32(x[begin + i])); }
+    largest = all_of(largest, 1u, lane);
     var total = 0.0;
-    for (var i = 0u; i < width; i += 1u) { total += exp(f32(x[begin + i]) - largest); }
+    for (var i = lane; i < width; i += LANES) { total += exp(f32(x[begin + i]) - largest); }
+    total = all_of(total, 0u, lane);
     let shift = log(total);
-    for (var i = 0u; i < width; i += 1u) {
+    for (var i = lane; i < width; i += LANES) {
         let v = f32(x[begin + i]);
         if (LOG) {
             out[begin + i] = T((v - largest) - shift);

@@ -6,8 +6,6 @@ const DEEP: u32 = 16u;
 @group(0) @binding(0) var<storage, read> p: array<u32>;
 @group(0) @binding(1) var<storage, read_write> out: array<T>;
 @group(0) @binding(2) var<storage, read_write> a: array<vec4<A>>;
-@group(0) @binding(3) var<storage, read_write> b: array<vec4<W>>;
-@group(0) @binding(4) var<storage, read_write> bias: array<f32>;
 
 // a's tile lies turned: rows next to each other.
 var<workgroup> of_a: array<vec4<f32>, 256>;
@@ -23,16 +21,17 @@ fn main(
     let m = p[0];
     let n = p[1];
     let steps = p[2];
-    let wide = p[3];
     let top = group.y * TILE;
     let left = group.x * (TILE / 4u);
     // Of a: 64 rows of 4 fours; of b: 16 rows of 16 fours.
     let a_row = index / 4u;
     let a_four = index % 4u;
     let b_row = index / 16u;
-    let b_four = index % 16u;
+    let b_four = min(left + index % 16u, p[3] - 1u);
     let a_at = group.z * p[5] + min(top + a_row, m - 1u) * steps;
-    let b_at = group.z * p[6] + min(left + b_four, wide - 1u);
+    // Element (row, kk) of a goes to vec4 kk * 16 + row / 4, component row % 4.
+    let at = a_four * 4u * 16u + a_row / 4u;
+    let part = a_row % 4u;
     var s0 = vec4<f32>();
     var s1 = vec4<f32>();
     var s2 = vec4<f32>();
@@ -40,15 +39,12 @@ fn main(
     for (var k = 0u; k < steps; k += 4u) {
         var four = vec4<f32>();
         if (k + a_four < steps) { four = vec4<f32>(a[a_at + k + a_four]); }
-        // Element (row, kk) goes to vec4 kk * 16 + row / 4, component row % 4.
-        let at = a_four * 4u * 16u + a_row / 4u;
-        let part = a_row % 4u;
         of_a[at][part] = four.x;
         of_a[at + 16u][part] = four.y;
         of_a[at + 32u][part] = four.z;
         of_a[at + 48u][part] = four.w;
         var other = vec4<f32>();
-        if (k * 4u + b_row < steps * 4u) { other = vec4<f32>(b[b_at + (k * 4u + b_row) * wide]); }
+        if (k * 4u + b_row < steps * 4u) { other = four_of_b(k * 4u + b_row, b_four, group.z); }
         of_b[index] = other;
         workgroupBarrier();
         for (var kk = 0u; kk < DEEP; kk += 1u) {
@@ -64,8 +60,8 @@ fn main(
     let row = top + local.y * 4u;
     let column = (left + local.x) * 4u;
     let to = group.z * p[7] + row * n + column;
-    if (row < m) { write(to, s0, column, n); }
-    if (row + 1u < m) { write(to + n, s1, column, n); }
-    if (row + 2u < m) { write(to + 2u * n, s2, column, n); }
-    if (row + 3u < m) { write(to + 3u * n, s3, column, n); }
+    if (row < m) { write(to, s0, row, column, n); }
+    if (row + 1u < m) { write(to + n, s1, row + 1u, column, n); }
+    if (row + 2u < m) { write(to + 2u * n, s2, row + 2u, column, n); }
+    if (row + 3u < m) { write(to + 3u * n, s3, row + 3u, column, n); }
 }
