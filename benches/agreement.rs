@@ -105,6 +105,7 @@ fn differences(
             spinning: true,
             library: Some((library.path.clone(), library.sha256.clone())),
             weights: resolved.outline.weights,
+            tuning: infermark::backend::Tuning::default(),
         },
         resolved.data.path.clone(),
     );
@@ -196,7 +197,7 @@ fn bare_loop() {
             Command::Warm { .. } => {
                 let session = session.as_mut().expect("prepared");
                 (0..20).for_each(|i| run(session, &rows[i]));
-                Event::Warmed { first: Nanos(0), batches: 20, peak_rss: None }
+                Event::Warmed { first: Nanos(0), batches: 20, peak_rss: None, tuning: Nanos(0) }
             }
             Command::Burst(burst) => {
                 let session = session.as_mut().expect("prepared");

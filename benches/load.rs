@@ -182,6 +182,7 @@ fn against_itself(runs: u32) -> Result<()> {
                     spinning: true,
                     library: Some((library.path.clone(), library.sha256.clone())),
                     weights: resolved.outline.weights,
+                    tuning: infermark::backend::Tuning::default(),
                 },
                 resolved.data.path.clone(),
             ),

@@ -322,6 +322,7 @@ fn spec(
         spinning: true,
         library: Some((setting.library.path.clone(), setting.library.sha256.clone())),
         weights: facts.outline.weights,
+        tuning: infermark::backend::Tuning::default(),
     };
     let data = resolved.data.path.clone();
     Ok(PrepareSpec { seed, ..PrepareSpec::alone(variant, "ort:cpu".parse()?, options, data) })

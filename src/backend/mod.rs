@@ -14,6 +14,8 @@ mod traits;
 mod wgpu;
 
 pub use mock::MockScript;
+#[cfg(feature = "wgpu")]
+pub use self::wgpu::{ProductTime, products};
 pub use traits::{
     Availability, Backend, Ceilings, Coverage, DeviceInfo, Inspection, MissingOp, NumericFact,
     OpRow, PrepareOptions, Prepared, PreparedFacts, RuntimeInfo, Session, Ticket, Trace, Tuning,

@@ -15,8 +15,15 @@ use crate::units::Bytes;
 use crate::variant::{BackendId, Card, Engine, Lineage, Recipe, Variant};
 use crate::workload::{Resolved, VariantSpec, carded_facts};
 
-/// The engine that runs graphs while they are made: the one whose operators recipes write.
-const BACKEND: Engine = Engine::Ort;
+/// The engine that runs graphs while they are made: ONNX Runtime, whose operators recipes write, or where the
+/// workload measures on others only, the first of them.
+fn maker_of(resolved: &Resolved) -> BackendId {
+    let ids = &resolved.workload.backends.ids;
+    match ids.first() {
+        Some(first) if ids.iter().all(|id| id.engine != Engine::Ort) => first.clone(),
+        _ => BackendId { engine: Engine::Ort, device: "cpu".to_owned() },
+    }
+}
 
 /// Adds the variants of the workload's recipes to what is measured.
 ///
@@ -42,16 +49,21 @@ pub(super) fn variants(
     }
     let recipes: Vec<Recipe> = specs.iter().filter_map(|s| s.recipe.clone()).collect();
     let calibration = compress::samples(resolved, &recipes, false, &settings.cache)?;
-    let library =
-        find_library(settings.ort_dylib.as_deref(), runtime.map(Runtime::build), &settings.cache)?;
+    let backend = maker_of(resolved);
+    let library = if backend.engine == Engine::Ort {
+        let build = runtime.map(Runtime::build);
+        Some(find_library(settings.ort_dylib.as_deref(), build, &settings.cache)?)
+    } else {
+        None
+    };
     let mut made = Vec::new();
     {
         let maker = Maker {
             resolved,
             calibration: &calibration,
             folder: &folder,
-            backend: BackendId { engine: BACKEND, device: "cpu".to_owned() },
-            library: Some(&library),
+            backend,
+            library: library.as_ref(),
             threads: hardware::detect().effective_cpus.count,
             program: WorkerCommand::own()?,
             interrupted: interrupt::flag()?,

@@ -21,7 +21,7 @@ use crate::report::{Csv, Markdown, Report, ReportModel};
 use crate::settings::Settings;
 use crate::store::{Manifest, RunDir, SCHEMA_VERSION};
 use crate::units::{Nanos, wall_clock};
-use crate::variant::Engine;
+use crate::variant::{Engine, Optimization};
 use crate::workload::{self, Plan, Resolved, Split, Threads};
 
 #[derive(clap::Args, Clone, Default)]
@@ -77,6 +77,9 @@ pub(super) struct Args {
     /// Continue a run: `latest`, an id or a path; cases it has are skipped
     #[arg(long, value_name = "RUN")]
     pub(super) resume: Option<String>,
+    /// How hard the engine works on the graph before it runs it
+    #[arg(long, value_enum)]
+    pub(super) optimization: Option<Optimization>,
     /// Print where the time goes: kernels with their rates, beside what the device can do
     #[arg(long)]
     pub(super) profile: bool,

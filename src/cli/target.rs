@@ -90,6 +90,9 @@ fn apply(args: &Args, workload: &mut Workload) -> Result<()> {
         workload.backends.ids =
             args.backend.iter().map(|id| id.parse()).collect::<Result<Vec<BackendId>>>()?;
     }
+    if let Some(optimization) = args.optimization {
+        workload.backends.optimization = optimization;
+    }
     if args.no_autotune {
         workload.backends.autotune = false;
     }

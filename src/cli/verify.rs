@@ -45,6 +45,10 @@ pub(super) struct Args {
     /// Largest max|a−b| / max|b| that counts as equal
     #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
     tolerance: f64,
+    /// Least cosine of an output that counts as equal, instead of the tolerance: for quantised models, which
+    /// engines round differently; 0.99 suits them
+    #[arg(long, value_name = "C")]
+    cosine: Option<f64>,
     /// Take the likeliest kernel for the device instead of measuring which is fastest (wgpu)
     #[arg(long)]
     no_autotune: bool,
@@ -89,6 +93,9 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
     if !(args.tolerance >= 0.0 && args.tolerance.is_finite()) {
         return Err(Error::input("--tolerance", "must be 0 or above").remedy("1e-5 suits fp32"));
     }
+    if args.cosine.is_some_and(|c| !(-1.0..=1.0).contains(&c)) {
+        return Err(Error::input("--cosine", "must be from -1 to 1").remedy("0.99 suits int8"));
+    }
     let against: BackendId = args.against.parse()?;
     let backends: Vec<BackendId> =
         args.backends.iter().map(|id| id.parse()).collect::<Result<_>>()?;
@@ -102,7 +109,10 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
         folder: Some(settings.cache.root().join("wgpu")),
     };
     let mut runner = runner(settings, &all)?.tuned(tuning);
-    let expected = runner.run(&path, &against, &inputs)?;
+    let expected = runner.run(&path, &against, &inputs).map_err(|error| {
+        let remedy = error.remedy_text().unwrap_or("look at the model").to_owned();
+        error.remedy(format!("{remedy}; or hold it against another engine with --against"))
+    })?;
     let folder = tempfile::tempdir().map_err(|e| {
         Error::environment("verify", format!("no temporary folder: {e}"))
             .remedy("set TMPDIR to a folder that can be written")
@@ -191,6 +201,9 @@ fn compared(
                     right.dtype(),
                     right.shape()
                 )),
+                (_, Some(d)) if is_near(args, *d) => Some(
+                    "near: engines round a quantised model differently (--cosine 0.99)".to_owned(),
+                ),
                 _ => None,
             };
             Row {
@@ -200,12 +213,20 @@ fn compared(
                 max_abs_error: difference.map(|d| d.max_abs_error),
                 max_rel_error: difference.map(|d| d.max_rel_error),
                 cosine: difference.map(|d| d.cosine),
-                ok: difference.is_some_and(|d| d.max_rel_error <= args.tolerance),
+                ok: difference.is_some_and(|d| match args.cosine {
+                    Some(least) => d.cosine >= least,
+                    None => d.max_rel_error <= args.tolerance,
+                }),
                 tolerance: args.tolerance,
                 reason,
             }
         })
         .collect()
+}
+
+/// Whether an output differs as those of quantised models do.
+fn is_near(args: &Args, found: Difference) -> bool {
+    args.cosine.is_none() && found.max_rel_error > args.tolerance && found.cosine >= 0.99
 }
 
 fn print(args: &Args, rows: &[Row]) -> Result<()> {

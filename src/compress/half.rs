@@ -8,7 +8,7 @@ use super::calibrate::{Execute, Look, observe};
 use super::range::Seen;
 use super::rewrite::emit_as;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Node, Op, ValueId, Weight};
+use crate::graph::{Graph, Node, Numbers, Op, ValueId, Weight};
 use crate::variant::{DType, HalfType, Tensors};
 
 /// Largest finite number of IEEE half precision.
@@ -138,6 +138,22 @@ fn out_of_range(
     None
 }
 
+/// Finite numbers beyond a type's largest become that: a mask's lowest f32 rounds to −∞ in bf16, and where a mask
+/// is 0 times its lowest number, that would be NaN.
+fn within(numbers: Numbers, dtype: DType) -> Numbers {
+    let largest = match dtype {
+        DType::BF16 => f64::from(half::bf16::MAX.to_f32()),
+        _ => f64::from(LARGEST),
+    };
+    match numbers {
+        Numbers::Floats(values) => {
+            let cut = |v: f64| if v.is_finite() { v.clamp(-largest, largest) } else { v };
+            Numbers::Floats(values.into_iter().map(cut).collect())
+        }
+        ints @ Numbers::Ints(_) => ints,
+    }
+}
+
 /// What exists of each value so far, in 16 bits and in f32.
 struct Work {
     dtype: DType,
@@ -169,8 +185,8 @@ impl Work {
         let made = match &graph.value(id).constant {
             None => Self::convert(graph, id, self.dtype, "_half"),
             Some(weight) => {
-                let halved =
-                    Weight::from_numbers(self.dtype, weight.shape().to_vec(), &weight.numbers());
+                let numbers = within(weight.numbers(), self.dtype);
+                let halved = Weight::from_numbers(self.dtype, weight.shape().to_vec(), &numbers);
                 let name = graph.value(id).name.clone();
                 let halved =
                     halved.ok_or_else(|| Error::internal(&name, "does not fit its shape"))?;
@@ -214,7 +230,7 @@ impl Work {
                 *value = Weight::from_numbers(
                     self.dtype,
                     vec![1],
-                    &crate::graph::Numbers::Floats(vec![number]),
+                    &Numbers::Floats(vec![number]),
                 )
                 .ok_or_else(|| Error::internal(&node.name, "its value does not fit"))?;
             }

@@ -66,7 +66,9 @@ pub struct Lineage {
 }
 
 /// How hard the engine works on the graph before it runs it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimization {
     /// The graph as it is.

@@ -216,6 +216,7 @@ fn live_workers_take_turns_and_their_ratio_is_exact() {
                     spinning: false,
                     library: None,
                     weights: Bytes(0),
+                    tuning: infermark::backend::Tuning::default(),
                 },
                 sessions: 1,
                 batching: Batching::Fixed(2),

@@ -91,6 +91,7 @@ fn compare(args: &[String]) -> Result<()> {
                         spinning: true,
                         library: (backend == "ort:cpu").then_some(library),
                         weights: resolved.outline.weights,
+                        tuning: infermark::backend::Tuning::default(),
                     };
                     let (model, data) = (resolved.variants[0].clone(), resolved.data.path.clone());
                     Ok(PrepareSpec {

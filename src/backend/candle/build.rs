@@ -55,6 +55,28 @@ struct Builder<'a> {
     dequantised: HashSet<ValueId>,
 }
 
+/// What `DequantizeLinear` gives, and the same under another shape or order.
+fn dequantised(graph: &Graph) -> HashSet<ValueId> {
+    let mut found = HashSet::new();
+    for node in &graph.nodes {
+        let moves = matches!(
+            node.op,
+            Op::Transpose { .. }
+                | Op::Reshape { .. }
+                | Op::Flatten { .. }
+                | Op::Squeeze
+                | Op::Unsqueeze
+                | Op::Identity
+                | Op::Cast { .. }
+        );
+        let is_moved = moves && node.input(0).is_some_and(|id| found.contains(&id));
+        if matches!(node.op, Op::DequantizeLinear { .. }) || is_moved {
+            found.extend(node.output(0));
+        }
+    }
+    found
+}
+
 impl<'a> Builder<'a> {
     fn new(graph: &'a Graph, device: &'a Device, threads: usize) -> Self {
         Self {
@@ -68,12 +90,7 @@ impl<'a> Builder<'a> {
             numerics: Vec::new(),
             gaps: Vec::new(),
             first_gap: String::new(),
-            dequantised: graph
-                .nodes
-                .iter()
-                .filter(|node| matches!(node.op, Op::DequantizeLinear { .. }))
-                .filter_map(|node| node.output(0))
-                .collect(),
+            dequantised: dequantised(graph),
         }
     }
 

@@ -46,15 +46,16 @@ impl Gaps {
     }
 }
 
-/// Lowers a graph whose sizes are fixed.
+/// Lowers a graph whose sizes are fixed; `how`: whether kernels are measured, and whether functions of single
+/// elements are fused.
 pub(super) fn build(
     graph: &Graph,
     gpu: &Gpu,
     weights: &Weights,
-    tunes: bool,
+    how: (bool, bool),
 ) -> std::result::Result<Built, Gaps> {
     let mut gaps = Gaps { missing: Vec::new(), first: String::new() };
-    let mut to = Lower::new(graph, gpu, weights, tunes);
+    let mut to = Lower::new(graph, gpu, weights, how);
     let mut inputs = Vec::new();
     for id in &graph.inputs {
         let value = graph.value(*id);

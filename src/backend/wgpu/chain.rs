@@ -124,7 +124,8 @@ impl Lower<'_> {
     /// Gives a node's output: at once, or where its only reader goes on element by element, later.
     pub(super) fn finish(&mut self, node: &Node, expr: Expr) -> Lowered {
         let id = Self::output_id(node)?;
-        let waits = !self.graph.outputs.contains(&id)
+        let waits = self.fuses
+            && !self.graph.outputs.contains(&id)
             && match self.readers.get(&id).map(Vec::as_slice) {
                 Some([only]) => {
                     let reader = &self.graph.nodes[*only];

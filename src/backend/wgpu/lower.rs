@@ -57,6 +57,8 @@ pub(super) struct Lower<'a> {
     weights: &'a Weights,
     /// Whether kernels are chosen by measuring them.
     pub(super) tunes: bool,
+    /// Whether functions of single elements that follow each other are one kernel.
+    pub(super) fuses: bool,
     pub(super) tasks: Vec<Task>,
     /// Bytes of the arena's pieces.
     pub(super) pieces: Vec<usize>,
@@ -125,7 +127,12 @@ pub(super) fn groups(invocations: usize, gpu: &Gpu) -> [u32; 3] {
 }
 
 impl<'a> Lower<'a> {
-    pub(super) fn new(graph: &'a Graph, gpu: &'a Gpu, weights: &'a Weights, tunes: bool) -> Self {
+    pub(super) fn new(
+        graph: &'a Graph,
+        gpu: &'a Gpu,
+        weights: &'a Weights,
+        (tunes, fuses): (bool, bool),
+    ) -> Self {
         let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
         for (at, node) in graph.nodes.iter().enumerate() {
             for id in node.reads() {
@@ -137,6 +144,7 @@ impl<'a> Lower<'a> {
             gpu,
             weights,
             tunes,
+            fuses,
             tasks: Vec::new(),
             pieces: Vec::new(),
             own: Vec::new(),

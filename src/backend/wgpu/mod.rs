@@ -30,6 +30,7 @@ use std::sync::Arc;
 use self::device::Gpu;
 use self::buffers::Weights;
 use self::plan::{Flight, Plan};
+pub use self::probe::{ProductTime, products};
 use super::{
     Availability, Backend, Coverage, DeviceInfo, Inspection, NumericFact, PrepareOptions, Prepared,
     PreparedFacts, RuntimeInfo, Session, Ticket, Trace,
@@ -104,7 +105,7 @@ impl Backend for WgpuBackend {
         graph.bind(&sizes(&graph))?;
         crate::graph::infer(&mut graph)?;
         let graph = build::bound(&graph, std::iter::empty(), passes)?;
-        let missing = match build::build(&graph, &gpu, &Weights::default(), false) {
+        let missing = match build::build(&graph, &gpu, &Weights::default(), (false, true)) {
             Ok(_) => Vec::new(),
             Err(gaps) => gaps.missing,
         };
@@ -127,7 +128,7 @@ impl Backend for WgpuBackend {
         bound.bind(&small)?;
         crate::graph::infer(&mut bound)?;
         let bound = build::bound(&bound, std::iter::empty(), passes)?;
-        let built = build::build(&bound, &shared.gpu, &shared.weights, false)
+        let built = build::build(&bound, &shared.gpu, &shared.weights, (false, !passes.is_empty()))
             .map_err(|gaps| gaps.refused(&bound))?;
         let numerics: Vec<NumericFact> = built.numerics.clone();
         // Kernels are compiled now, and not with the first batch.
@@ -265,7 +266,7 @@ impl Shared {
         let shapes = inputs.0.iter().map(|(name, t)| (name.as_str(), t.shape()));
         let bound = build::bound(graph, shapes, self.passes)?;
         let built =
-            build::build(&bound, &self.gpu, &self.weights, self.tunes)
+            build::build(&bound, &self.gpu, &self.weights, (self.tunes, !self.passes.is_empty()))
                 .map_err(|gaps| gaps.refused(&bound))?;
         Plan::new(&self.gpu, &graph.subject, built)
     }

@@ -3,7 +3,8 @@
 use super::buffers;
 use super::device::Gpu;
 use super::kernels::{Elem, Kernel};
-use super::shader::Shader;
+use super::ops::ways::{self, Sizes};
+use super::shader::{Part, Shader};
 use super::tune::{Candidate, timed};
 use crate::backend::Ceilings;
 use crate::error::{Error, Result};
@@ -61,4 +62,75 @@ fn copied(gpu: &Gpu) -> Result<f64> {
         Candidate { kernel, params: vec![all], groups: [x_groups, groups.div_ceil(x_groups), 1] };
     let ns = timed(gpu, &candidate, &[out, x], f64::INFINITY)?;
     Ok(2.0 * bytes as f64 / (ns.max(1) as f64 * 1e-9))
+}
+
+/// A kernel's time for one product, whole matrices by whole matrices.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProductTime {
+    /// The kernel, e.g. `tiled`.
+    pub kernel: String,
+    /// What it multiplies, e.g. `f32`, `4 bits`.
+    pub factors: &'static str,
+    /// Nanoseconds a call, the least of a few rounds.
+    pub ns: u64,
+}
+
+/// Every kernel's time for `[m, k] · [k, n]` on the adapter called `name`, `k` being a multiple of four, and what
+/// the adapter can do at most.
+///
+/// Errors where there is no such adapter, or the matrices do not fit it.
+pub fn products(name: &str, [m, k, n]: [usize; 3]) -> Result<(String, Ceilings, Vec<ProductTime>)> {
+    let gpu = Gpu::open(name, None)?;
+    let ceilings = ceilings(&gpu)?;
+    let sizes = Sizes { z: 1, m, k, n };
+    let wide = n.next_multiple_of(4);
+    let buffer = |bytes: usize| buffers::empty(&gpu, bytes).map_err(failed);
+    let (out, bias) = (buffer(m * n * 4)?, buffer(wide * 4)?);
+    let mut all = Vec::new();
+    let mut time = |factors, candidate: &Candidate, reads: Vec<wgpu::Buffer>| -> Result<()> {
+        let both: Vec<wgpu::Buffer> = std::iter::once(out.clone()).chain(reads).collect();
+        let ns = timed(&gpu, candidate, &both, f64::INFINITY)?;
+        all.push(ProductTime { kernel: candidate.kernel.title(), factors, ns });
+        Ok(())
+    };
+    // Places and distances of two plain matrices.
+    let word = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+    let naive = vec![word(m), word(n), word(k), 0, 0, word(k), 1, 0, word(wide), 1, 0];
+    let elems = [Elem::F32, Elem::F16];
+    for elem in elems.into_iter().filter(|e| *e == Elem::F32 || gpu.has_f16()) {
+        let factors = elem.wgsl();
+        let (a, b) = (buffer(m * k * elem.size())?, buffer(k * wide * elem.size())?);
+        let reads = || vec![a.clone(), b.clone(), bias.clone()];
+        let kernel = Kernel::new(Shader::Naive, 5).after(Part::Math);
+        let kernel = kernel.of("T", elem).of("A", elem).of("W", elem);
+        let groups = [word(n.div_ceil(16)), word(m.div_ceil(4)), 1];
+        time(factors, &Candidate { kernel, params: naive.clone(), groups }, reads())?;
+        for shader in [Shader::MatMul, Shader::Gemv, Shader::Tiled, Shader::Wide] {
+            let (params, groups) = (sizes.params(false, true, true), sizes.groups(shader));
+            let kernel = ways::of_floats(shader, elem, elem);
+            time(factors, &Candidate { kernel, params, groups }, reads())?;
+        }
+    }
+    let (a, scales) = (buffer(m * k * 4)?, buffer(k.div_ceil(32) * wide * 4)?);
+    for (factors, is_narrow) in [("8 bits", false), ("4 bits", true)] {
+        let w = buffer(k * wide / if is_narrow { 2 } else { 1 })?;
+        for shader in [Shader::Integers, Shader::Gemv, Shader::Tiled, Shader::Wide] {
+            let mut params = sizes.params(false, true, true);
+            params.push(32);
+            let kernel = ways::of_integers(shader, Elem::F32, is_narrow, false);
+            let candidate = Candidate { kernel, params, groups: sizes.groups(shader) };
+            let reads = vec![a.clone(), w.clone(), scales.clone(), scales.clone(), bias.clone()];
+            time(factors, &candidate, reads)?;
+        }
+    }
+    let (a, w, column) = (buffer(m * k)?, buffer(k * wide)?, buffer(wide * 4)?);
+    for shader in [Shader::Dots, Shader::DotsTiled] {
+        for is_packed in [true, false] {
+            let (params, groups) = (sizes.params(false, true, true), sizes.groups(shader));
+            let kernel = ways::of_bytes(shader, Elem::F32, is_packed);
+            let reads = [&a, &w, &column, &column, &column, &bias].map(Clone::clone).to_vec();
+            time("bytes", &Candidate { kernel, params, groups }, reads)?;
+        }
+    }
+    Ok((super::device::describe(&gpu.info), ceilings, all))
 }

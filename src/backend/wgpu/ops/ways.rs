@@ -65,8 +65,14 @@ impl Sizes {
     pub(in crate::backend::wgpu) fn shaders(self, gpu: &Gpu, registers: Shader) -> Vec<Shader> {
         if gpu.is_software() {
             // Barriers are dear where the CPU computes, and trying them on a large product takes seconds.
-            let small = self.flops() < SMALL;
-            return if small { vec![registers, Shader::Gemv, Shader::Tiled] } else { vec![registers] };
+            let mut shaders = vec![registers];
+            if self.m <= FEW {
+                shaders.push(Shader::Gemv);
+            }
+            if self.flops() < SMALL {
+                shaders.push(Shader::Tiled);
+            }
+            return shaders;
         }
         let tiles = self.m.div_ceil(128) * self.n.div_ceil(128) * self.z;
         match self.m {
@@ -78,8 +84,10 @@ impl Sizes {
     }
 }
 
-/// Products below this are tried in every way on software adapters: floating-point operations.
-const SMALL: f64 = 4e6;
+/// Rows up to which sharing out the other factor's rows may pay on software adapters.
+const FEW: usize = 8;
+/// Products below this are tried by tiles on software adapters: floating-point operations.
+const SMALL: f64 = 1e8;
 /// Tiles of 128 × 128 from which on large tiles are the likelier choice: about as many as a GPU runs at once.
 const FILLS: usize = 128;
 

@@ -205,7 +205,7 @@ fn convolved(
             candidates.rotate_left(1);
         }
     }
-    let reads = vec![x.memory, w, bias.unwrap_or(w)];
+    let reads = vec![w, x.memory, bias.unwrap_or(w)];
     let shape = [high.kernel, wide.kernel, high.stride, wide.stride, wide.out, groups];
     let class = sizes.class(&format!("conv {} {shape:?}", x.elem.wgsl()));
     let flops = Sizes { k: window, ..sizes }.flops();

@@ -2,8 +2,8 @@
 
 @group(0) @binding(0) var<storage, read> p: array<u32>;
 @group(0) @binding(1) var<storage, read_write> out: array<T>;
-@group(0) @binding(2) var<storage, read_write> x: array<T>;
-@group(0) @binding(3) var<storage, read_write> w: array<f32>;
+@group(0) @binding(2) var<storage, read_write> w: array<f32>;
+@group(0) @binding(3) var<storage, read_write> x: array<T>;
 @group(0) @binding(4) var<storage, read_write> bias: array<f32>;
 
 // p: channels in, channels out, channels in and out of a group, then height and width of x, out, the window,
