@@ -11,7 +11,7 @@ use super::sandbox::Sandbox;
 
 #[test]
 fn node_tests_run_on_candle() {
-    let text = nodes::run("candle:cpu", &[Optimization::None, Optimization::All]);
+    let text = nodes::run("candle:cpu", &[Optimization::None, Optimization::All], false);
     insta::assert_snapshot!("candle_node_tests", text);
 }
 
@@ -228,4 +228,41 @@ fn a_scale_with_more_axes_than_the_product_is_no_scale_of_columns() {
             g.push("scales", Op::Binary(infermark::graph::op::Binary::Mul), &[scale, wide]);
         g.push("y", Op::Binary(infermark::graph::op::Binary::Mul), &[y, scales])
     });
+}
+
+#[test]
+fn a_workload_without_onnx_runtime_makes_its_recipes_on_candle() {
+    let sandbox = Sandbox::new();
+    // ONNX Runtime has no kernels for bf16.
+    let file = sandbox.workload_of("digits", |text| {
+        let text = text.replace("[[variant]]\nrecipe = \"int8-dynamic-conv\"\n", "");
+        text.replace("recipe = \"int8-static\"", "recipe = \"bf16\"")
+    });
+    let mut args = vec!["run", &file, "--backend", "candle:cpu", "--batch", "1", "--pairs", "0"];
+    args.extend(["--concurrency", "1", "--duration", "0.3"]);
+    let run = sandbox.run(&args);
+    assert!(!run.assert_fine().stderr.contains("ONNX Runtime"), "{}", run.stderr);
+    let records = sandbox.records();
+    let kept = &records[1]["versus_baseline"]["quality_kept"];
+    assert_eq!(records[1]["case"]["recipe"], "bf16");
+    assert!(kept.as_f64().unwrap() > 0.99, "{kept}");
+}
+
+#[test]
+fn weights_turned_after_they_became_numbers_are_marked() {
+    let mut graph = Graph::new("turned");
+    let x = graph.add_input("x", DType::F32, vec![Dim::Fixed(2), Dim::Fixed(64)]);
+    let w = constant(&mut graph, DType::I8, &[8, 64], &spread(512, -127, 127));
+    let scale = constant(&mut graph, DType::F32, &[], &[0.01]);
+    let w = graph.push("dq", Op::DequantizeLinear { axis: 1, block_size: 0 }, &[w, scale]);
+    let w = graph.push("turned", Op::Transpose { perm: vec![1, 0] }, &[w]);
+    let y = graph.push("y", Op::MatMul, &[x, w]);
+    graph.outputs.push(y);
+    infer(&mut graph).unwrap();
+    let sandbox = Sandbox::new();
+    graph.write(&sandbox.path("turned.onnx")).unwrap();
+    let args = ["run", "turned.onnx", "--backend", "candle:cpu", "--batch", "2", "--duration", "0.2"];
+    sandbox.run(&args).assert_fine();
+    let numerics = &sandbox.records()[0]["numerics"];
+    assert_eq!(numerics[0]["emulated"], true, "{numerics}");
 }

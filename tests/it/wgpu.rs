@@ -24,7 +24,7 @@ fn node_tests_run_on_wgpu() {
     if no_adapter() {
         return;
     }
-    let text = nodes::run("wgpu:default", &[Optimization::All]);
+    let text = nodes::run("wgpu:default", &[Optimization::All], true);
     insta::assert_snapshot!("wgpu_node_tests", text);
 }
 

@@ -22,6 +22,7 @@ pub(super) fn is_elementwise(op: &Op) -> bool {
             | Op::HardSigmoid { .. }
             | Op::Gelu { .. }
             | Op::Clip
+            | Op::Mod { .. }
             | Op::Where
             | Op::Cast { .. }
             | Op::CastLike
@@ -140,6 +141,16 @@ impl Lower<'_> {
                     }
                 }
                 value
+            }
+            Op::Mod { fmod } => {
+                let y = *texts.get(1).ok_or("without input 1")?;
+                match (of.is_float(), fmod) {
+                    (true, true) => format!("({x} - {y} * trunc({x} / {y}))"),
+                    (true, false) => format!("({x} - {y} * floor({x} / {y}))"),
+                    // WGSL's remainder has the sign of x, as fmod; Mod's own has that of y.
+                    (false, true) => format!("({x} % {y})"),
+                    (false, false) => format!("((({x} % {y}) + {y}) % {y})"),
+                }
             }
             Op::Where => {
                 let [condition, yes, no] = texts[..] else {

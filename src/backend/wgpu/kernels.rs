@@ -180,9 +180,20 @@ mod tests {
     fn every_shader_is_valid() {
         for shader in Shader::ALL {
             let elems = match shader {
-                Shader::Copy | Shader::Fill | Shader::Gather | Shader::Chain => {
-                    &[Elem::F32, Elem::F16, Elem::I32, Elem::U32][..]
-                }
+                Shader::ReduceWhole => &[Elem::I32][..],
+                Shader::Arg
+                | Shader::Chain
+                | Shader::Copy
+                | Shader::Cumulate
+                | Shader::Fill
+                | Shader::Gather
+                | Shader::GatherElements
+                | Shader::GatherNd
+                | Shader::OneHot
+                | Shader::Pad
+                | Shader::Scatter
+                | Shader::Top
+                | Shader::Trilu => &[Elem::F32, Elem::F16, Elem::I32, Elem::U32],
                 _ => &[Elem::F32, Elem::F16],
             };
             for (elem, parts) in elems.iter().flat_map(|e| before(shader).into_iter().map(move |p| (e, p))) {

@@ -291,7 +291,7 @@ fn registers(
 }
 
 /// Bounds of a type of 8 bits.
-fn bounds(dtype: DType) -> Lowered<(&'static str, &'static str)> {
+pub(super) fn bounds(dtype: DType) -> Lowered<(&'static str, &'static str)> {
     match dtype {
         DType::U8 => Ok(("0.0", "255.0")),
         DType::I8 => Ok(("-128.0", "127.0")),
@@ -300,7 +300,7 @@ fn bounds(dtype: DType) -> Lowered<(&'static str, &'static str)> {
 }
 
 /// A scale or zero point, with its axis where it has one.
-fn along(to: &mut Lower<'_>, id: ValueId, axis: i64, dims: &[usize]) -> Lowered<Expr> {
+pub(super) fn along(to: &mut Lower<'_>, id: ValueId, axis: i64, dims: &[usize]) -> Lowered<Expr> {
     let view = to.view(id)?;
     if view.len() == 1 {
         return to.operand(id, dims);

@@ -110,17 +110,49 @@ pub(super) fn slice(to: &mut Lower<'_>, node: &Node) -> Lowered {
     let axes = known(to, node, 3, "axes")?.unwrap_or_else(|| (0..rank).collect());
     let steps = known(to, node, 4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
     let dims = to.dims(Lower::output_id(node)?)?;
+    let mut backwards = Vec::new();
     for ((start, axis), step) in starts.iter().zip(&axes).zip(&steps) {
         let axis = axis_of(*axis, view.dims.len())?;
-        let Ok(step) = usize::try_from(*step) else {
-            return Err("with steps below 0".to_owned());
-        };
         let size = i64::try_from(view.dims[axis]).unwrap_or(i64::MAX);
-        let from = if *start < 0 { start.saturating_add(size) } else { *start }.clamp(0, size);
-        view = view.sliced(axis, usize::try_from(from).unwrap_or(0), dims[axis], step);
+        let from = if *start < 0 { start.saturating_add(size) } else { *start };
+        let far = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
+        if *step > 0 {
+            let from = usize::try_from(from.clamp(0, size)).unwrap_or(0);
+            view = view.sliced(axis, from, dims[axis], far);
+        } else {
+            // The same elements forwards, turned round afterwards.
+            let from = usize::try_from(from.clamp(0, (size - 1).max(0))).unwrap_or(0);
+            let count = dims[axis];
+            let first = from.saturating_sub(count.saturating_sub(1).saturating_mul(far));
+            view = view.sliced(axis, first, count, far);
+            backwards.push(axis);
+        }
+    }
+    if !backwards.is_empty() {
+        view = turned_round(to, &view, &backwards);
     }
     to.set(Lower::output_id(node)?, view);
     Ok(())
+}
+
+/// The elements along some axes in the opposite order: a copy that writes from behind, distances below zero
+/// being what wraps around to them in 32 bits.
+fn turned_round(to: &mut Lower<'_>, view: &View, axes: &[usize]) -> View {
+    let out = to.alloc(view.elem, view.dims.clone());
+    let (n, rank) = (view.len(), view.dims.len());
+    let mut first = word(view.offset);
+    let mut strides: Vec<u32> = view.strides.iter().map(|s| word(*s)).collect();
+    for axis in axes.iter().filter(|axis| view.dims[**axis] > 0) {
+        let last = word(view.dims[*axis] - 1);
+        first = first.wrapping_add(last.wrapping_mul(strides[*axis]));
+        strides[*axis] = strides[*axis].wrapping_neg();
+    }
+    let mut params = vec![word(n), word(rank), 0, first];
+    params.extend(view.dims.iter().chain(&out.strides).map(|v| word(*v)));
+    params.extend(strides);
+    let kernel = Kernel::new(Shader::Copy, 3).of("T", view.elem);
+    to.push(kernel, params, out.memory, vec![view.memory], groups(n, to.gpu));
+    out
 }
 
 pub(super) fn filled(to: &mut Lower<'_>, node: &Node, value: &Weight) -> Lowered {
@@ -131,9 +163,6 @@ pub(super) fn filled(to: &mut Lower<'_>, node: &Node, value: &Weight) -> Lowered
 
 /// `Pad` with a constant.
 pub(super) fn pad(to: &mut Lower<'_>, node: &Node, mode: PadMode) -> Lowered {
-    if mode != PadMode::Constant {
-        return Err("with a border that is no constant".to_owned());
-    }
     let pads = known(to, node, 1, "pads")?.ok_or("without pads")?;
     let value = match node.input(2) {
         None => 0.0,
@@ -146,6 +175,9 @@ pub(super) fn pad(to: &mut Lower<'_>, node: &Node, mode: PadMode) -> Lowered {
     let axes = known(to, node, 3, "axes")?
         .unwrap_or_else(|| (0..i64::try_from(rank).unwrap_or(0)).collect());
     let out = to.give(node)?;
+    if mode != PadMode::Constant {
+        return surrounded(to, &view, &out, &pads, &axes, mode);
+    }
     to.fill(&out, value);
     let mut place = out;
     for (at, axis) in axes.iter().enumerate() {
@@ -159,6 +191,39 @@ pub(super) fn pad(to: &mut Lower<'_>, node: &Node, mode: PadMode) -> Lowered {
         place = place.sliced(axis, usize::try_from(before).unwrap_or(0), kept, 1);
     }
     to.copy(&view, &place);
+    Ok(())
+}
+
+/// `Pad` with a border made of what it surrounds.
+fn surrounded(
+    to: &mut Lower<'_>,
+    view: &View,
+    out: &View,
+    pads: &[i64],
+    axes: &[i64],
+    mode: PadMode,
+) -> Lowered {
+    if view.len() == 0 {
+        return Err("of no elements".to_owned());
+    }
+    let rank = view.dims.len();
+    let mut before = vec![0_i32; rank];
+    for (at, axis) in axes.iter().enumerate() {
+        let pad = pads.get(at).ok_or("with too few pads")?;
+        before[axis_of(*axis, rank)?] = i32::try_from(*pad).map_err(|_| "with pads too wide")?;
+    }
+    let x = to.in_order(view.clone());
+    let sizes = out.dims.iter().chain(&x.dims).chain(&x.strides).map(|v| word(*v));
+    let mut params = vec![word(out.len()), word(rank)];
+    params.extend(sizes.chain(before.into_iter().map(i32::cast_unsigned)));
+    let number = match mode {
+        PadMode::Reflect | PadMode::Constant => 0.0,
+        PadMode::Edge => 1.0,
+        PadMode::Wrap => 2.0,
+    };
+    let kernel = Kernel::new(Shader::Pad, 3).of("T", x.elem).with("MODE", number);
+    let n = groups(out.len(), to.gpu);
+    to.push(kernel, params, out.memory, vec![x.memory], n);
     Ok(())
 }
 

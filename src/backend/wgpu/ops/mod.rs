@@ -1,11 +1,14 @@
 //! Operators by family, and the one list of which has a kernel.
 
 mod attention;
+mod index;
 mod integers;
 mod layout;
+mod order;
 mod product;
 mod rows;
 pub(super) mod ways;
+mod whole;
 mod window;
 
 pub(super) use self::integers::product as integer_product;
@@ -39,6 +42,22 @@ pub(super) fn lower(to: &mut Lower<'_>, node: &Node) -> Lowered {
         Op::Slice => layout::slice(to, node),
         Op::Pad { mode } => layout::pad(to, node, *mode),
         Op::Gather { axis } => layout::gather(to, node, *axis),
+        Op::GatherElements { axis } => index::gather_elements(to, node, *axis),
+        Op::GatherND { batch_dims } => index::gather_nd(to, node, *batch_dims),
+        Op::ScatterElements { axis, reduction } => {
+            index::scatter(to, node, Some(*axis), *reduction)
+        }
+        Op::ScatterND { reduction } => index::scatter(to, node, None, *reduction),
+        Op::OneHot { axis } => index::one_hot(to, node, *axis),
+        Op::Trilu { upper } => index::trilu(to, node, *upper),
+        Op::CumSum { exclusive, reverse } => order::cumulate(to, node, *exclusive, *reverse),
+        Op::TopK { axis, largest, .. } => order::top(to, node, *axis, *largest),
+        Op::ArgMax { axis, select_last_index, .. } => {
+            order::arg(to, node, *axis, true, *select_last_index)
+        }
+        Op::ArgMin { axis, select_last_index, .. } => {
+            order::arg(to, node, *axis, false, *select_last_index)
+        }
         Op::ConstantOfShape { value } => layout::filled(to, node, value),
         Op::DepthToSpace { blocksize, column_row_depth } => {
             layout::depth_to_space(to, node, *blocksize, *column_row_depth)
@@ -50,6 +69,7 @@ pub(super) fn lower(to: &mut Lower<'_>, node: &Node) -> Lowered {
         }
         Op::Softmax { axis } => rows::softmax(to, node, *axis, false),
         Op::LogSoftmax { axis } => rows::softmax(to, node, *axis, true),
+        Op::LpNormalization { axis, p } => rows::lp(to, node, *axis, *p),
         Op::BatchNormalization { epsilon } => rows::batch_norm(to, node, *epsilon),
         Op::InstanceNormalization { epsilon } => rows::grouped(to, node, None, *epsilon),
         Op::GroupNormalization { num_groups, epsilon } => {
@@ -77,6 +97,10 @@ pub(super) fn lower(to: &mut Lower<'_>, node: &Node) -> Lowered {
             integers::dequantize(to, node, *axis, *block_size)
         }
         Op::DynamicQuantizeLinear => integers::dynamic_quantize(to, node),
+        Op::MatMulInteger => whole::matmul_integer(to, node),
+        Op::QLinearMatMul => whole::qlinear_matmul(to, node),
+        Op::QLinearConv(conv) => whole::qlinear_conv(to, node, conv),
+        Op::MatMulNBits(bits) => whole::n_bits(to, node, bits),
         Op::ConvInteger(conv) => window::conv_integer(to, node, conv),
 
         Op::If { .. } => Err("whose condition is not a constant".to_owned()),

@@ -1,6 +1,7 @@
 //! Operators over axes: rows that lie in order, one after the other.
 
 use super::axis_of;
+use crate::backend::wgpu::chain::Expr;
 use crate::backend::wgpu::kernels::{Elem, Kernel};
 use crate::backend::wgpu::shader::{Part, Shader};
 use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
@@ -8,6 +9,7 @@ use crate::backend::wgpu::tune::{Candidate, class_of};
 use crate::backend::wgpu::view::{Memory, View};
 use crate::graph::op::Reduction;
 use crate::graph::{Node, Weight};
+use crate::variant::DType;
 
 fn kind_number(kind: Reduction) -> f64 {
     match kind {
@@ -66,9 +68,6 @@ fn reduced(
     axes: &[usize],
     kind: Reduction,
 ) -> Lowered {
-    if !view.elem.is_float() {
-        return Err("of whole numbers".to_owned());
-    }
     let kept = (0..view.dims.len()).filter(|axis| !axes.contains(axis));
     let order: Vec<usize> = kept.chain(axes.iter().copied()).collect();
     let width: usize = axes.iter().map(|axis| view.dims[*axis]).product();
@@ -77,10 +76,65 @@ fn reduced(
     }
     let x = to.in_order(view.transposed(&order));
     let out = to.give(node)?;
+    if !x.elem.is_float() {
+        return whole(to, node, &x, &out, (width, kind));
+    }
     let kernel = Kernel::new(Shader::Reduce, 3).of("T", x.elem).with("KIND", kind_number(kind));
     let params = [word(out.len()), word(width)];
     let class = format!("{kind:?} {}", x.elem.wgsl());
     by_rows(to, &class, &kernel, &params, out.memory, vec![x.memory])
+}
+
+/// The same of whole numbers.
+fn whole(
+    to: &mut Lower<'_>,
+    node: &Node,
+    x: &View,
+    out: &View,
+    (width, kind): (usize, Reduction),
+) -> Lowered {
+    let dtype = node.input(0).and_then(|id| to.graph.value(id).dtype);
+    let wide = matches!(dtype, Some(DType::I32 | DType::I64));
+    match kind {
+        Reduction::Max | Reduction::Min => {}
+        Reduction::LogSum | Reduction::L2 | Reduction::LogSumExp => {
+            return Err("of whole numbers".to_owned());
+        }
+        _ if !wide => {
+            return Err("of numbers that are held in 32 bits and would not wrap".to_owned());
+        }
+        _ => {}
+    }
+    let kernel = Kernel::new(Shader::ReduceWhole, 3).of("T", x.elem).with("KIND", kind_number(kind));
+    let n = groups(out.len(), to.gpu);
+    to.push(kernel, vec![word(out.len()), word(width)], out.memory, vec![x.memory], n);
+    Ok(())
+}
+
+/// `LpNormalization`: rows by the sum of their sizes, or the root of that of their squares; rows of nothing stay.
+pub(super) fn lp(to: &mut Lower<'_>, node: &Node, axis: i64, p: i64) -> Lowered {
+    let id = Lower::input_id(node, 0)?;
+    let view = to.view(id)?;
+    if !view.elem.is_float() {
+        return Err("of whole numbers".to_owned());
+    }
+    let axis = axis_of(axis, view.dims.len())?;
+    let order: Vec<usize> = (0..view.dims.len()).filter(|a| *a != axis).chain([axis]).collect();
+    let x = to.in_order(view.transposed(&order));
+    let kind = if p == 1 { Reduction::L1 } else { Reduction::L2 };
+    let width = view.dims[axis];
+    let mut dims = view.dims.clone();
+    dims[axis] = 1;
+    let norms = to.alloc(view.elem, dims);
+    let kernel = Kernel::new(Shader::Reduce, 3).of("T", x.elem).with("KIND", kind_number(kind));
+    let class = format!("{kind:?} {}", x.elem.wgsl());
+    let params = [word(norms.len()), word(width)];
+    by_rows(to, &class, &kernel, &params, norms.memory, vec![x.memory])?;
+    let (dims, elem) = (view.dims.clone(), view.elem);
+    let parts = [to.leaf(&view, &dims)?, to.leaf(&norms, &dims)?];
+    let [x, norm] = &parts;
+    let value = format!("select({0} / {1}, 0.0, {1} == 0.0)", x.value, norm.value);
+    to.finish(node, Expr::of(&[x, norm], value, elem, dims))
 }
 
 pub(super) fn reduce(
@@ -270,6 +324,6 @@ pub(super) fn batch_norm(to: &mut Lower<'_>, node: &Node, epsilon: f32) -> Lower
     let (factor, shift) = (leaf(to, &factors)?, leaf(to, &shifts)?);
     let x = to.operand(Lower::input_id(node, 0)?, &dims)?;
     let value = format!("({} * {} + {})", x.value, factor.value, shift.value);
-    let expr = crate::backend::wgpu::chain::Expr::of(&[&x, &factor, &shift], value, elem, dims);
+    let expr = Expr::of(&[&x, &factor, &shift], value, elem, dims);
     to.finish(node, expr)
 }

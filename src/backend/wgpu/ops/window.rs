@@ -124,7 +124,7 @@ pub(super) fn conv_integer(to: &mut Lower<'_>, node: &Node, conv: &ConvAttribute
 }
 
 /// The convolution of x, in order, with weights and a bias in f32.
-fn convolved(
+pub(super) fn convolved(
     to: &mut Lower<'_>,
     x: &View,
     (w, shape, bias): (Memory, &[usize], Option<Memory>),
