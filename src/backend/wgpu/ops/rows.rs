@@ -26,6 +26,11 @@ fn kind_number(kind: Reduction) -> f64 {
     }
 }
 
+/// Rows up to which sharing one out pays on any adapter, where it is as wide as `WIDE`.
+const FEW: usize = 8;
+/// See `FEW`.
+const WIDE: u32 = 512;
+
 /// A kernel of rows, shared out in the way that is fastest on the adapter.
 fn by_rows(
     to: &mut Lower<'_>,
@@ -40,8 +45,10 @@ fn by_rows(
     if to.gpu.has_subgroups() {
         ways.push(Part::LanesSubgroups);
     }
-    // Barriers are dear where the CPU computes; everything else has many more invocations than rows.
-    if !to.gpu.is_software() {
+    // Barriers are dear where the CPU computes, but for few wide rows; everything else has many more invocations
+    // than rows. Sums of many parts also lose fewer digits.
+    let is_wide = rows <= FEW && width >= WIDE;
+    if is_wide || !to.gpu.is_software() {
         ways.reverse();
     }
     let most = to.gpu.limits.max_compute_workgroups_per_dimension as usize;

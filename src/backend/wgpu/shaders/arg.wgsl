@@ -19,7 +19,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     var at = 0u;
     for (var i = 1u; i < p[1]; i += 1u) {
         let v = x[begin + i];
-        let better = select(v < best, v > best, LARGEST);
+        let better = select((v < best), (v > best), LARGEST);
         if (better || (LAST && v == best)) {
             best = v;
             at = i;

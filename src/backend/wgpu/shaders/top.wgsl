@@ -21,7 +21,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     var before = 0u;
     for (var j = 0u; j < p[1]; j += 1u) {
         let other = x[row * p[1] + j];
-        let better = select(other < v, other > v, LARGEST);
+        let better = select((other < v), (other > v), LARGEST);
         if (better || (other == v && j < own)) { before += 1u; }
     }
     if (before < p[2]) {
