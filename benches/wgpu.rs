@@ -80,7 +80,9 @@ fn models(adapter: &str) {
     let model = given("--model", "");
     let python = given("--python", "");
     println!();
-    println!("| model | batch | length | fused ms | unfused ms | samples/s | of ceiling | beside it |");
+    println!(
+        "| model | batch | length | fused ms | unfused ms | samples/s | of ceiling | beside it |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let bert = folder.path().join("bert-base");
@@ -122,8 +124,25 @@ fn run(adapter: &str, path: &str, (batch, length): (usize, usize), optimization:
     // Files call the length by either name; the other one is refused.
     for name in ["sequence", "seq"] {
         let done = Command::new(env!("CARGO_BIN_EXE_infermark"))
-            .args(["run", path, "--profile", "--format", "json", "--attempts", "1", "--concurrency", "1"])
-            .args(["--backend", &backend, "--batch", &batch.to_string(), "--duration", &given("--seconds", "3")])
+            .args([
+                "run",
+                path,
+                "--profile",
+                "--format",
+                "json",
+                "--attempts",
+                "1",
+                "--concurrency",
+                "1",
+            ])
+            .args([
+                "--backend",
+                &backend,
+                "--batch",
+                &batch.to_string(),
+                "--duration",
+                &given("--seconds", "3"),
+            ])
             .args(["--dim", &format!("{name}={length}"), "--optimization", optimization])
             .env("INFERMARK_REPORTS", folder.path())
             .output()
@@ -143,9 +162,8 @@ fn peers(python: &str, path: &str, batch: usize, length: usize) -> String {
         return "not asked for (--python)".to_owned();
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/wgpu.py");
-    let done = Command::new(python)
-        .args([script, path, &batch.to_string(), &length.to_string()])
-        .output();
+    let done =
+        Command::new(python).args([script, path, &batch.to_string(), &length.to_string()]).output();
     let Ok(done) = done else { return format!("{python} does not start") };
     let lines = String::from_utf8_lossy(&done.stdout).into_owned();
     let rows: Vec<String> = lines

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    Availability, Backend, Coverage, DeviceInfo, Inspection, PrepareOptions, Prepared, PreparedFacts,
-    RuntimeInfo, Session, Ticket, Trace,
+    Availability, Backend, Coverage, DeviceInfo, Inspection, PrepareOptions, Prepared,
+    PreparedFacts, RuntimeInfo, Session, Ticket, Trace,
 };
 use crate::error::{Error, Result};
 use crate::units::{Bytes, Nanos, VirtualClock};

@@ -13,9 +13,9 @@ mod traits;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
-pub use mock::MockScript;
 #[cfg(feature = "wgpu")]
 pub use self::wgpu::{ProductTime, products};
+pub use mock::MockScript;
 pub use traits::{
     Availability, Backend, Ceilings, Coverage, DeviceInfo, Inspection, MissingOp, NumericFact,
     OpRow, PrepareOptions, Prepared, PreparedFacts, RuntimeInfo, Session, Ticket, Trace, Tuning,

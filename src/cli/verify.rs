@@ -104,10 +104,8 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
     let graph = Graph::read(&path)?;
     let inputs = inputs(args, &path, &graph)?;
     let all: Vec<BackendId> = backends.iter().chain([&against]).cloned().collect();
-    let tuning = Tuning {
-        autotune: !args.no_autotune,
-        folder: Some(settings.cache.root().join("wgpu")),
-    };
+    let tuning =
+        Tuning { autotune: !args.no_autotune, folder: Some(settings.cache.root().join("wgpu")) };
     let mut runner = runner(settings, &all)?.tuned(tuning);
     let expected = runner.run(&path, &against, &inputs).map_err(|error| {
         let remedy = error.remedy_text().unwrap_or("look at the model").to_owned();

@@ -227,12 +227,8 @@ impl Work {
             Op::Cast { to } if *to == DType::F32 => *to = self.dtype,
             Op::ConstantOfShape { value } if value.dtype() == DType::F32 => {
                 let number = value.single().unwrap_or(0.0);
-                *value = Weight::from_numbers(
-                    self.dtype,
-                    vec![1],
-                    &Numbers::Floats(vec![number]),
-                )
-                .ok_or_else(|| Error::internal(&node.name, "its value does not fit"))?;
+                *value = Weight::from_numbers(self.dtype, vec![1], &Numbers::Floats(vec![number]))
+                    .ok_or_else(|| Error::internal(&node.name, "its value does not fit"))?;
             }
             _ => {}
         }

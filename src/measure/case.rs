@@ -129,7 +129,9 @@ impl Bench<'_> {
         let duration = seconds(workload.load.warmup_s);
         let (first, warmup_batches, peak_rss, tuning) =
             match worker.ask(&Command::Warm { duration }, patience + duration)?.0 {
-                Event::Warmed { first, batches, peak_rss, tuning } => (first, batches, peak_rss, tuning),
+                Event::Warmed { first, batches, peak_rss, tuning } => {
+                    (first, batches, peak_rss, tuning)
+                }
                 other => return Err(worker.unexpected(&other)),
             };
 

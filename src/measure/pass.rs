@@ -86,7 +86,8 @@ impl<'a> Pass<'a> {
         let quality = wanted && !self.judged.contains(&judged) && self.quality_of(case).is_none();
         let profile = self.options.profile;
         let inspect = self.work_of(case).is_none() || (profile && self.ceilings_of(case).is_none());
-        let mut measured = self.bench.measure(case, Ask { window, quality, inspect, profile }, phase)?;
+        let mut measured =
+            self.bench.measure(case, Ask { window, quality, inspect, profile }, phase)?;
         if measured.late_failure.is_none()
             && let Some(baseline) = self.pairs_with(case)
         {

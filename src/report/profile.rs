@@ -85,7 +85,8 @@ pub fn profile(records: &[Record], is_markdown: bool) -> String {
             continue;
         }
         seen.push(key);
-        let title = format!("{} · {} · batch {} · one batch", case.variant, case.backend, case.batching);
+        let title =
+            format!("{} · {} · batch {} · one batch", case.variant, case.backend, case.batching);
         let rows = rows(&record.ops);
         if is_markdown {
             let columns: Vec<String> = COLUMNS.iter().map(|&c| c.to_owned()).collect();

@@ -12,9 +12,9 @@ mod versus;
 
 pub use observations::{ObservationsFile, read_observations, write_observations};
 pub use record::{
-    CaseRecord, CpuLimit, EnergyRecord, Hashes, LineageRecord, LoadRecord, Machine, MemoryBytes,
-    Ceilings, Numeric, OpRow, ProviderShare, Record, SCHEMA_VERSION, Telemetry, TimingMs, Verdict,
-    WorkRecord, WorkRow,
+    CaseRecord, Ceilings, CpuLimit, EnergyRecord, Hashes, LineageRecord, LoadRecord, Machine,
+    MemoryBytes, Numeric, OpRow, ProviderShare, Record, SCHEMA_VERSION, Telemetry, TimingMs,
+    Verdict, WorkRecord, WorkRow,
 };
 pub use run_dir::{Manifest, RunDir, RunInfo, list_runs};
 pub use serving::{Serving, SloRecord, Span, serving, slo};

@@ -261,7 +261,8 @@ fn weights_turned_after_they_became_numbers_are_marked() {
     infer(&mut graph).unwrap();
     let sandbox = Sandbox::new();
     graph.write(&sandbox.path("turned.onnx")).unwrap();
-    let args = ["run", "turned.onnx", "--backend", "candle:cpu", "--batch", "2", "--duration", "0.2"];
+    let args =
+        ["run", "turned.onnx", "--backend", "candle:cpu", "--batch", "2", "--duration", "0.2"];
     sandbox.run(&args).assert_fine();
     let numerics = &sandbox.records()[0]["numerics"];
     assert_eq!(numerics[0]["emulated"], true, "{numerics}");

@@ -134,7 +134,8 @@ pub(crate) fn run(backend: &str, levels: &[Optimization], may_fix: bool) -> Stri
         0 => String::new(),
         n => format!(", {n} of them with their parameters as constants only"),
     };
-    let text = format!("{total} of 1288 passed{constants}\n\n{}\n\n{}", rows.join("\n"), why.join("\n"));
+    let text =
+        format!("{total} of 1288 passed{constants}\n\n{}\n\n{}", rows.join("\n"), why.join("\n"));
     text
 }
 

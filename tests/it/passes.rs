@@ -92,19 +92,24 @@ fn no_pass_changes_an_answer() {
             }
         };
         check("saved", &graph);
+        let mut all = graph.clone();
+        let steps = passes::run(&mut all, &Pass::ALL, usize::MAX).unwrap();
         for pass in Pass::ALL {
-            // Alone, on the file as it is.
+            // Alone, on the file as it is; what changes nothing was checked above.
             let mut alone = graph.clone();
-            passes::run(&mut alone, &[pass], 1).unwrap();
-            check(&format!("{pass} alone"), &alone);
-            // All others.
+            let done = passes::run(&mut alone, &[pass], 1).unwrap();
+            if done.iter().any(|step| step.changes > 0) {
+                check(&format!("{pass} alone"), &alone);
+            }
+            // All others: without one that has nothing to do they end where all end.
+            if steps.iter().all(|step| step.pass != pass || step.changes == 0) {
+                continue;
+            }
             let mut without = graph.clone();
             let others: Vec<Pass> = Pass::ALL.into_iter().filter(|p| *p != pass).collect();
             passes::run(&mut without, &others, usize::MAX).unwrap();
             check(&format!("without {pass}"), &without);
         }
-        let mut all = graph.clone();
-        let steps = passes::run(&mut all, &Pass::ALL, usize::MAX).unwrap();
         for n in 1..=steps.len() {
             let mut until = graph.clone();
             passes::run(&mut until, &Pass::ALL, n).unwrap();

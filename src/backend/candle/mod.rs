@@ -22,20 +22,21 @@ mod step;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use candle_core::Device;
 
 use self::plan::Plan;
 use super::finished::Finished;
 use super::{
-    Availability, Backend, Coverage, DeviceInfo, Inspection, OpRow, PrepareOptions, Prepared, PreparedFacts,
-    RuntimeInfo, Session, Ticket, Trace,
+    Availability, Backend, Coverage, DeviceInfo, Inspection, OpRow, PrepareOptions, Prepared,
+    PreparedFacts, RuntimeInfo, Session, Ticket, Trace,
 };
 use crate::error::{Error, Result};
 use crate::graph::passes::{self, Pass};
 use crate::graph::{Graph, Op};
-use crate::units::{Clock, RealClock};
+use crate::units::{Clock, Nanos, RealClock};
 use crate::variant::{BackendId, DType, Optimization, ShapePolicy, Tensors, Variant};
 
 /// The version that Cargo.toml asks for.
@@ -239,10 +240,16 @@ impl CandleSession {
     }
 }
 
+/// How long `f` waits for other threads to be awake before it begins.
+const WAKING: Duration = Duration::from_micros(100);
+
 /// Runs `f` while the other threads of the pool look for work without falling asleep.
 ///
 /// Between two steps that are shared there is less to do than it takes to wake a thread. rayon's own
 /// threads sleep after some 30 looks; these look until `f` is over, and let go of the CPU between looks.
+///
+/// A thread may come to this only before `f` has begun: later it might do so in the middle of a part of `f`, while
+/// it waits for another part, and `f` would wait for it for ever.
 fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     /// Tells the others even when `f` panics: they would never stop.
     struct Over<'a>(&'a AtomicBool);
@@ -251,17 +258,28 @@ fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
             self.0.store(true, Ordering::Release);
         }
     }
-    let (caller, over) = (rayon::current_thread_index(), AtomicBool::new(false));
+    let (caller, others) = (rayon::current_thread_index(), rayon::current_num_threads() - 1);
+    let (over, begun, ready) =
+        (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
     rayon::in_place_scope(|scope| {
         scope.spawn_broadcast(|_, thread| {
-            // The caller takes its own share of this while it waits for others, who wait for nobody.
-            while Some(thread.index()) != caller && !over.load(Ordering::Acquire) {
+            if Some(thread.index()) == caller || begun.load(Ordering::SeqCst) {
+                return;
+            }
+            ready.fetch_add(1, Ordering::Relaxed);
+            while !over.load(Ordering::Acquire) {
                 if rayon::yield_now() != Some(rayon::Yield::Executed) {
                     std::thread::yield_now();
                 }
             }
         });
         let _over = Over(&over);
+        let clock = RealClock::start();
+        let until = Nanos::from(WAKING);
+        while ready.load(Ordering::Relaxed) < others && clock.now() < until {
+            std::hint::spin_loop();
+        }
+        begun.store(true, Ordering::SeqCst);
         f()
     })
 }
@@ -280,5 +298,23 @@ impl Session for CandleSession {
     fn run(&mut self, inputs: &Tensors, trace: &mut Trace) -> Result<Tensors> {
         *trace = Trace::default();
         self.on_own_threads(|| self.plan.run(inputs, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+    use super::*;
+
+    /// A thread that waits for a part of the work must not be kept by what keeps it awake.
+    #[test]
+    fn threads_that_are_kept_awake_finish_what_they_share() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        for round in 0..20_000_u64 {
+            let sum: u64 =
+                pool.install(|| awake(|| (0..64_u64).into_par_iter().map(|i| i ^ round).sum()));
+            assert_eq!(sum, (0..64).map(|i| i ^ round).sum::<u64>());
+        }
     }
 }

@@ -17,8 +17,8 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use self::ep::Provider;
 use self::session::OrtSession;
 use super::{
-    Availability, Backend, Coverage, DeviceInfo, Inspection, PrepareOptions, Prepared, PreparedFacts,
-    RuntimeInfo, Session, Trace,
+    Availability, Backend, Coverage, DeviceInfo, Inspection, PrepareOptions, Prepared,
+    PreparedFacts, RuntimeInfo, Session, Trace,
 };
 use crate::error::{Error, Result};
 use crate::graph::Graph;

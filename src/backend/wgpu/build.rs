@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::device::Gpu;
 use super::buffers::Weights;
+use super::device::Gpu;
 use super::lower::{Input, Lower, Output, Task};
 use super::ops;
 use crate::backend::integers::{find, live};

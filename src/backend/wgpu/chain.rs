@@ -1,8 +1,8 @@
 //! Functions of single elements, as text: a chain of them is one kernel.
 
 use super::kernels::{Elem, Kernel};
-use super::shader::{Part, Shader};
 use super::lower::{Lower, Lowered, groups, word};
+use super::shader::{Part, Shader};
 use super::view::View;
 use crate::graph::{Node, ValueId};
 

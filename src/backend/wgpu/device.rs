@@ -13,12 +13,8 @@ use super::tune::Tuner;
 use crate::error::{Error, Result};
 
 /// Features that kernels use where an adapter has them.
-const WANTED: [Features; 4] = [
-    Features::SHADER_F16,
-    Features::SUBGROUP,
-    Features::TIMESTAMP_QUERY,
-    Features::PIPELINE_CACHE,
-];
+const WANTED: [Features; 4] =
+    [Features::SHADER_F16, Features::SUBGROUP, Features::TIMESTAMP_QUERY, Features::PIPELINE_CACHE];
 
 /// An open adapter with its queue.
 pub(super) struct Gpu {

@@ -196,7 +196,9 @@ mod tests {
                 | Shader::Trilu => &[Elem::F32, Elem::F16, Elem::I32, Elem::U32],
                 _ => &[Elem::F32, Elem::F16],
             };
-            for (elem, parts) in elems.iter().flat_map(|e| before(shader).into_iter().map(move |p| (e, p))) {
+            for (elem, parts) in
+                elems.iter().flat_map(|e| before(shader).into_iter().map(move |p| (e, p)))
+            {
                 let mut kernel = Kernel::new(shader, 2);
                 for name in ["T", "A", "W", "M", "O", "X"] {
                     kernel = kernel.of(name, *elem);
@@ -207,7 +209,9 @@ mod tests {
                 for part in &parts {
                     kernel = kernel.after(*part);
                 }
-                if let [lanes @ (Part::LanesAlone | Part::LanesShared | Part::LanesSubgroups)] = parts[..] {
+                if let [lanes @ (Part::LanesAlone | Part::LanesShared | Part::LanesSubgroups)] =
+                    parts[..]
+                {
                     kernel = kernel.by_rows(lanes);
                 }
                 let source = kernel.source();

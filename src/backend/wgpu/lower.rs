@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::buffers::{self, Weights};
 use super::chain::Expr;
 use super::device::Gpu;
-use super::buffers::{self, Weights};
 use super::kernels::{Elem, Kernel};
 use super::shader::Shader;
 use super::tune::Candidate;

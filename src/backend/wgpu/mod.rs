@@ -27,8 +27,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use self::device::Gpu;
 use self::buffers::Weights;
+use self::device::Gpu;
 use self::plan::{Flight, Plan};
 pub use self::probe::{ProductTime, products};
 use super::{

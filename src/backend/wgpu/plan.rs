@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::buffers;
 use super::build::Built;
 use super::device::Gpu;
-use super::buffers;
 use super::lower::{Input, Output, Task};
 use super::view::Memory;
 use crate::error::{Error, Result};
@@ -316,7 +316,11 @@ fn failed(gpu: &Gpu, message: &str) -> Error {
 }
 
 /// Makes a buffer readable once `submission` is done.
-pub(super) fn map(gpu: &Gpu, buffer: &wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Result<()> {
+pub(super) fn map(
+    gpu: &Gpu,
+    buffer: &wgpu::Buffer,
+    submission: wgpu::SubmissionIndex,
+) -> Result<()> {
     let (told, heard) = std::sync::mpsc::channel();
     buffer.map_async(wgpu::MapMode::Read, .., move |result| {
         // Nobody listens any more where waiting failed already.

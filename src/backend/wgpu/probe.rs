@@ -52,7 +52,8 @@ fn copied(gpu: &Gpu) -> Result<f64> {
     let bytes = if gpu.is_software() { most.min(64 << 20) } else { most };
     let fours = bytes / 16;
     let size = usize::try_from(bytes).unwrap_or(usize::MAX);
-    let (out, x) = (buffers::empty(gpu, size).map_err(failed)?, buffers::empty(gpu, size).map_err(failed)?);
+    let (out, x) =
+        (buffers::empty(gpu, size).map_err(failed)?, buffers::empty(gpu, size).map_err(failed)?);
     let kernel = Kernel::new(Shader::Stream, 3);
     let all = u32::try_from(fours).unwrap_or(u32::MAX);
     let side = gpu.limits.max_compute_workgroups_per_dimension;

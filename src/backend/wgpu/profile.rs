@@ -90,7 +90,8 @@ mod tests {
             step("Add", "chain", 50.0, 0.0, 10.0),
         ];
         let rows = table(&steps, "gpu", Some(&ceilings));
-        let seen: Vec<_> = rows.iter().map(|r| (r.kind.as_str(), r.count, r.ceiling_share)).collect();
+        let seen: Vec<_> =
+            rows.iter().map(|r| (r.kind.as_str(), r.count, r.ceiling_share)).collect();
         assert_eq!(seen[0], ("MatMul (tiled)", 2, Some(0.5)));
         assert!(seen.contains(&("MatMul (dots)", 1, Some(0.5))));
         assert!(seen.contains(&("Add (chain)", 1, Some(0.2))));

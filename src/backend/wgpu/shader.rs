@@ -137,7 +137,9 @@ impl Shader {
             Self::Fill => ("fill", include_str!("shaders/fill.wgsl")),
             Self::Flash => ("flash", include_str!("shaders/flash.wgsl")),
             Self::Gather => ("gather", include_str!("shaders/gather.wgsl")),
-            Self::GatherElements => ("gather_elements", include_str!("shaders/gather_elements.wgsl")),
+            Self::GatherElements => {
+                ("gather_elements", include_str!("shaders/gather_elements.wgsl"))
+            }
             Self::GatherNd => ("gather_nd", include_str!("shaders/gather_nd.wgsl")),
             Self::Gemv => ("gemv", include_str!("shaders/gemv.wgsl")),
             Self::Integers => ("integers", include_str!("shaders/integers.wgsl")),
@@ -171,7 +173,10 @@ impl Shader {
     /// Whether each of its reads and writes stays inside its buffers by its own arithmetic, so that the
     /// driver need not look: only the loops where that shows.
     pub(super) fn is_bounded(self) -> bool {
-        matches!(self, Self::DotsTiled | Self::Gemv | Self::MatMul | Self::Peak | Self::Tiled | Self::Wide)
+        matches!(
+            self,
+            Self::DotsTiled | Self::Gemv | Self::MatMul | Self::Peak | Self::Tiled | Self::Wide
+        )
     }
 }
 

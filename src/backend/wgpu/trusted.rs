@@ -11,7 +11,9 @@ pub(super) fn unchecked(
     // SAFETY: only files of this program come here, those that `Shader::is_bounded` names. Their loops end at
     // a size that does not change, and they index with rows, columns and words that are cut to the sizes which
     // the buffers were made for; tests hold each to another kernel's answers at odd sizes.
-    unsafe { device.create_shader_module_trusted(described, wgpu::ShaderRuntimeChecks::unchecked()) }
+    unsafe {
+        device.create_shader_module_trusted(described, wgpu::ShaderRuntimeChecks::unchecked())
+    }
 }
 
 /// The driver's compiled kernels, kept on disk between processes.
@@ -22,7 +24,11 @@ pub(super) struct Compiled {
 
 impl Compiled {
     /// Of an adapter, in `folder`; `None` where the adapter cannot keep them.
-    pub(super) fn open(device: &wgpu::Device, info: &wgpu::AdapterInfo, folder: &Path) -> Option<Self> {
+    pub(super) fn open(
+        device: &wgpu::Device,
+        info: &wgpu::AdapterInfo,
+        folder: &Path,
+    ) -> Option<Self> {
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
         }
@@ -38,7 +44,10 @@ impl Compiled {
     }
 }
 
-#[expect(unsafe_code, reason = "there is no safe way to give a driver what it compiled; see SAFETY")]
+#[expect(
+    unsafe_code,
+    reason = "there is no safe way to give a driver what it compiled; see SAFETY"
+)]
 fn create(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu::PipelineCache {
     let described =
         wgpu::PipelineCacheDescriptor { label: Some("infermark"), data, fallback: true };

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::device::Gpu;
 use super::buffers;
+use super::device::Gpu;
 use super::kernels::Kernel;
 use super::lower::{Lower, Lowered};
 use super::view::Memory;
@@ -103,7 +103,8 @@ impl Tuner {
         table.classes.insert(class.to_owned(), choice);
         let Some(file) = &self.file else { return };
         let others = std::fs::read(file).ok();
-        if let Some(others) = others.and_then(|bytes| serde_json::from_slice::<Table>(&bytes).ok()) {
+        if let Some(others) = others.and_then(|bytes| serde_json::from_slice::<Table>(&bytes).ok())
+        {
             for (class, choice) in others.classes {
                 table.classes.entry(class).or_insert(choice);
             }
@@ -139,9 +140,13 @@ impl Lower<'_> {
         let clock = RealClock::start();
         let found = self.race(&candidates, out, reads);
         self.gpu.tuner.took.fetch_add(clock.now().0, Ordering::Relaxed);
-        let ns: BTreeMap<String, u64> =
-            candidates.iter().zip(&found).filter_map(|(c, ns)| Some((c.kernel.title(), (*ns)?))).collect();
-        let best = (0..candidates.len()).filter(|at| found[*at].is_some()).min_by_key(|at| found[*at]);
+        let ns: BTreeMap<String, u64> = candidates
+            .iter()
+            .zip(&found)
+            .filter_map(|(c, ns)| Some((c.kernel.title(), (*ns)?)))
+            .collect();
+        let best =
+            (0..candidates.len()).filter(|at| found[*at].is_some()).min_by_key(|at| found[*at]);
         let at = best.ok_or("for which no kernel runs on the adapter")?;
         let chosen = candidates.swap_remove(at);
         self.gpu.tuner.keep(class, Choice { kernel: chosen.kernel.title(), ns });
@@ -186,8 +191,8 @@ pub(super) fn timed(
 ) -> crate::error::Result<u64> {
     let pipeline = gpu.pipelines.get(gpu, &candidate.kernel)?;
     let bytes: Vec<u8> = candidate.params.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let params = buffers::filled(gpu, &bytes)
-        .map_err(|why| crate::error::Error::internal("wgpu", why))?;
+    let params =
+        buffers::filled(gpu, &bytes).map_err(|why| crate::error::Error::internal("wgpu", why))?;
     let entries: Vec<wgpu::BindGroupEntry<'_>> = std::iter::once(&params)
         .chain(buffers)
         .zip(0..)
@@ -202,7 +207,8 @@ pub(super) fn timed(
         entries: &entries,
     });
     let calls = |count: u64| -> crate::error::Result<f64> {
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             pass.set_pipeline(&pipeline.pipeline);
@@ -240,7 +246,8 @@ pub(super) fn answer(
     count: usize,
 ) -> Vec<f32> {
     let out = buffers::empty(gpu, count * 4).unwrap();
-    let all: Vec<wgpu::Buffer> = std::iter::once(out.clone()).chain(reads.iter().cloned()).collect();
+    let all: Vec<wgpu::Buffer> =
+        std::iter::once(out.clone()).chain(reads.iter().cloned()).collect();
     timed(gpu, candidate, &all, 0.0).unwrap();
     let size = (count * 4) as u64;
     let readback = gpu.device.create_buffer(&wgpu::BufferDescriptor {

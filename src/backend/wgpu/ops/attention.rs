@@ -2,8 +2,8 @@
 
 use crate::backend::wgpu::device::Gpu;
 use crate::backend::wgpu::kernels::{Elem, Kernel};
-use crate::backend::wgpu::shader::Shader;
 use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
+use crate::backend::wgpu::shader::Shader;
 use crate::backend::wgpu::tune::{Candidate, class_of};
 use crate::backend::wgpu::view::View;
 use crate::graph::Node;

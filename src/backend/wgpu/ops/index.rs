@@ -11,7 +11,11 @@ use crate::graph::{Node, ValueId};
 /// Indices in order; an error where they are no whole numbers.
 fn indices(to: &mut Lower<'_>, node: &Node, at: usize) -> Lowered<View> {
     let index = to.dense(Lower::input_id(node, at)?)?;
-    if index.elem == Elem::I32 { Ok(index) } else { Err("whose indices are no whole numbers".to_owned()) }
+    if index.elem == Elem::I32 {
+        Ok(index)
+    } else {
+        Err("whose indices are no whole numbers".to_owned())
+    }
 }
 
 /// What `gather_elements.wgsl` and `scatter.wgsl` are told of an index for each element.

@@ -2,8 +2,8 @@
 
 use super::axis_of;
 use crate::backend::wgpu::kernels::{Elem, Kernel};
-use crate::backend::wgpu::shader::Shader;
 use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
+use crate::backend::wgpu::shader::Shader;
 use crate::backend::wgpu::view::View;
 use crate::graph::op::PadMode;
 use crate::graph::{Node, Weight};

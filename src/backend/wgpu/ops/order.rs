@@ -49,12 +49,7 @@ pub(super) fn arg(
     Ok(())
 }
 
-pub(super) fn cumulate(
-    to: &mut Lower<'_>,
-    node: &Node,
-    exclusive: bool,
-    reverse: bool,
-) -> Lowered {
+pub(super) fn cumulate(to: &mut Lower<'_>, node: &Node, exclusive: bool, reverse: bool) -> Lowered {
     let axis = to.graph.ints(node.input(1)).filter(|all| all.len() == 1);
     let axis = axis.ok_or("whose axis depends on the input's elements")?[0];
     let (x, order) = last(to, node, axis)?;
@@ -67,7 +62,13 @@ pub(super) fn cumulate(
         .of("B", sum)
         .with("EXCLUSIVE", flag(exclusive))
         .with("REVERSE", flag(reverse));
-    to.push(kernel, vec![word(rows), word(width)], out.memory, vec![x.memory], groups(rows, to.gpu));
+    to.push(
+        kernel,
+        vec![word(rows), word(width)],
+        out.memory,
+        vec![x.memory],
+        groups(rows, to.gpu),
+    );
     to.set(Lower::output_id(node)?, out.transposed(&order));
     Ok(())
 }

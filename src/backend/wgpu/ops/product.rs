@@ -3,8 +3,8 @@
 use super::ways::{Sizes, of_floats, with_activation};
 use crate::backend::wgpu::chain::{Expr, literal};
 use crate::backend::wgpu::kernels::{Elem, Kernel};
-use crate::backend::wgpu::shader::{Part, Shader};
 use crate::backend::wgpu::lower::{Lower, Lowered, word};
+use crate::backend::wgpu::shader::{Part, Shader};
 use crate::backend::wgpu::tune::Candidate;
 use crate::backend::wgpu::view::{Memory, View};
 use crate::graph::op::Activation;

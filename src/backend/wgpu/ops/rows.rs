@@ -3,8 +3,8 @@
 use super::axis_of;
 use crate::backend::wgpu::chain::Expr;
 use crate::backend::wgpu::kernels::{Elem, Kernel};
-use crate::backend::wgpu::shader::{Part, Shader};
 use crate::backend::wgpu::lower::{Lower, Lowered, groups, word};
+use crate::backend::wgpu::shader::{Part, Shader};
 use crate::backend::wgpu::tune::{Candidate, class_of};
 use crate::backend::wgpu::view::{Memory, View};
 use crate::graph::op::Reduction;
@@ -112,7 +112,8 @@ fn whole(
         }
         _ => {}
     }
-    let kernel = Kernel::new(Shader::ReduceWhole, 3).of("T", x.elem).with("KIND", kind_number(kind));
+    let kernel =
+        Kernel::new(Shader::ReduceWhole, 3).of("T", x.elem).with("KIND", kind_number(kind));
     let n = groups(out.len(), to.gpu);
     to.push(kernel, vec![word(out.len()), word(width)], out.memory, vec![x.memory], n);
     Ok(())

@@ -34,7 +34,12 @@ impl Sizes {
 
     /// The eight parameters of every kernel; distances of whole matrices of a and b are zero where one serves
     /// all.
-    pub(in crate::backend::wgpu) fn params(self, has_bias: bool, a_repeats: bool, b_repeats: bool) -> Vec<u32> {
+    pub(in crate::backend::wgpu) fn params(
+        self,
+        has_bias: bool,
+        a_repeats: bool,
+        b_repeats: bool,
+    ) -> Vec<u32> {
         let Self { m, k, n, .. } = self;
         let far = |repeats: bool, distance: usize| if repeats { 0 } else { word(distance) };
         vec![
@@ -117,7 +122,10 @@ pub(in crate::backend::wgpu) fn of_bytes(shader: Shader, out: Elem, is_packed: b
 }
 
 /// What `math.wgsl` calls it.
-pub(in crate::backend::wgpu) fn with_activation(kernel: Kernel, activation: Option<Activation>) -> Kernel {
+pub(in crate::backend::wgpu) fn with_activation(
+    kernel: Kernel,
+    activation: Option<Activation>,
+) -> Kernel {
     let (number, alpha, beta) = match activation {
         None => return kernel,
         Some(Activation::Relu) => (1.0, 0.0, 0.0),
@@ -156,7 +164,10 @@ mod tests {
             let sum: f32 = (0..k).map(|i| a[row * k + i] * b(i, column)).sum();
             (sum + bias[column]).max(0.0)
         };
-        (0..m).flat_map(|row| (0..n).map(move |column| (row, column))).map(|(r, c)| at(r, c)).collect()
+        (0..m)
+            .flat_map(|row| (0..n).map(move |column| (row, column)))
+            .map(|(r, c)| at(r, c))
+            .collect()
     }
 
     const SHADERS: [Shader; 4] = [Shader::MatMul, Shader::Gemv, Shader::Tiled, Shader::Wide];
@@ -182,7 +193,8 @@ mod tests {
             let expected = right(sizes, &a, |row, column| b[row * wide + column], &bias);
             let give = |kernel: Kernel, params: Vec<u32>, reads: Vec<wgpu::Buffer>| {
                 let shader = kernel.shader;
-                let candidate = Candidate { kernel: relu(kernel), params, groups: sizes.groups(shader) };
+                let candidate =
+                    Candidate { kernel: relu(kernel), params, groups: sizes.groups(shader) };
                 answer(&gpu, &candidate, &reads, m * n)
             };
             for shader in SHADERS {
@@ -218,7 +230,8 @@ mod tests {
                     .collect();
                 let packed: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
                 for shader in SHADERS.into_iter().chain([Shader::Integers]) {
-                    let reads = [&bytes(&a), &packed, &bytes(&scales), &bytes(&offsets), &bytes(&bias)];
+                    let reads =
+                        [&bytes(&a), &packed, &bytes(&scales), &bytes(&offsets), &bytes(&bias)];
                     let reads = reads.map(|bytes| buffer(bytes)).to_vec();
                     let kernel = of_integers(shader, Elem::F32, is_narrow, true);
                     let mut params = sizes.params(true, true, true);
@@ -259,11 +272,14 @@ mod tests {
                 .collect();
             let at = |row: usize, column: usize| {
                 let sum: i32 = (0..k)
-                    .map(|i| (i32::from(a[row * k + i].cast_signed()) - zero) * i32::from(w(i, column)))
+                    .map(|i| {
+                        (i32::from(a[row * k + i].cast_signed()) - zero) * i32::from(w(i, column))
+                    })
                     .sum();
                 sum as f32 * (scale * scales[column]) + bias[column]
             };
-            let expected: Vec<f32> = (0..m).flat_map(|r| (0..n).map(move |c| (r, c))).map(|(r, c)| at(r, c)).collect();
+            let expected: Vec<f32> =
+                (0..m).flat_map(|r| (0..n).map(move |c| (r, c))).map(|(r, c)| at(r, c)).collect();
             let by = bytes(&[scale, zero as f32]);
             for (shader, is_packed) in
                 [Shader::Dots, Shader::DotsTiled].into_iter().flat_map(|s| [(s, true), (s, false)])
