@@ -25,6 +25,7 @@ use crate::variant::{Engine, Optimization};
 use crate::workload::{self, Plan, Resolved, Split, Threads};
 
 #[derive(clap::Args, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Args {
     /// A model (`.onnx`), a workload (`.toml`) or a built-in one (`magika`, `sentiment`, `digits`); the
     /// quickstart when left out

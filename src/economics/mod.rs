@@ -4,11 +4,19 @@
 
 mod choose;
 mod cost;
+mod demand;
+mod fleet;
 mod price;
+mod roi;
+mod terms;
 
 pub use choose::{Choice, Priced, choose};
 pub use cost::{CostRow, Costs, costs};
+pub use demand::{Demand, HOURS_A_WEEK, Shape, parse_rate};
+pub use fleet::{Basis, Fleet, Rules};
 pub use price::{Instance, PriceTable, Quote, Term};
+pub use roi::{Change, Return, Swing, break_even_requests, tornado};
+pub use terms::{Interruptions, Mix, Owned, Rates, break_even_share, cheapest, on_demand};
 
 /// Hours of a month, as clouds bill it: 365 · 24 / 12.
 pub const HOURS_A_MONTH: f64 = 730.0;

@@ -129,9 +129,9 @@ fn kernels_are_measured_once_and_their_time_is_apart() {
         let ran = Ran::from(command.output().unwrap());
         ran.assert_fine().json()["records"][0].clone()
     };
-    let tuning = |record: &serde_json::Value| record["timing_ms"]["tuning"].as_f64().unwrap();
+    let tuned = |record: &serde_json::Value| record["timing_ms"]["tuning"].as_f64().unwrap() > 0.0;
     let first = run(&["--profile"]);
-    assert!(tuning(&first) > 0.0, "{first}");
+    assert!(tuned(&first), "{first}");
     // What was found is kept for the next process, with every candidate's time.
     let folder = cache.join("infermark/wgpu");
     let kept = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path());
@@ -143,9 +143,9 @@ fn kernels_are_measured_once_and_their_time_is_apart() {
     let conv = classes.iter().find(|(class, _)| class.starts_with("conv")).unwrap().1;
     assert!(conv["ns"].as_object().unwrap().len() > 1, "{conv}");
     let again = run(&[]);
-    assert_eq!((kept.len(), tuning(&again)), (1, 0.0), "{again}");
+    assert_eq!((kept.len(), tuned(&again)), (1, false), "{again}");
     let untuned = run(&["--no-autotune"]);
-    assert_eq!(tuning(&untuned), 0.0);
+    assert!(!tuned(&untuned), "{untuned}");
     assert_ne!(untuned["case"]["id"], again["case"]["id"]);
     // The profile: every row has its share of a ceiling that was measured.
     assert!(first["ceilings"]["f32_flops_per_s"].as_f64().unwrap() > 1e8, "{first}");

@@ -26,7 +26,7 @@ pub(super) fn ceilings(gpu: &Gpu) -> Result<Ceilings> {
         let kernel = Kernel::new(Shader::Peak, 2).of("T", elem).with("BYTES", kind);
         let out = buffers::empty(gpu, (groups * WIDE * 4) as usize).map_err(failed)?;
         let candidate = Candidate { kernel, params: vec![1], groups: [groups, 1, 1] };
-        let ns = timed(gpu, &candidate, &[out], f64::INFINITY)?;
+        let ns = timed(gpu, &candidate, &[out], u64::MAX)?;
         // A step of four numbers is a multiplication and an addition each; one of bytes four of both, for
         // each of four words.
         let each = if kind > 0.0 { 4.0 * 8.0 } else { 4.0 * 2.0 };
@@ -61,7 +61,7 @@ fn copied(gpu: &Gpu) -> Result<f64> {
     let x_groups = groups.min(side);
     let candidate =
         Candidate { kernel, params: vec![all], groups: [x_groups, groups.div_ceil(x_groups), 1] };
-    let ns = timed(gpu, &candidate, &[out, x], f64::INFINITY)?;
+    let ns = timed(gpu, &candidate, &[out, x], u64::MAX)?;
     Ok(2.0 * bytes as f64 / (ns.max(1) as f64 * 1e-9))
 }
 
@@ -90,7 +90,7 @@ pub fn products(name: &str, [m, k, n]: [usize; 3]) -> Result<(String, Ceilings, 
     let mut all = Vec::new();
     let mut time = |factors, candidate: &Candidate, reads: Vec<wgpu::Buffer>| -> Result<()> {
         let both: Vec<wgpu::Buffer> = std::iter::once(out.clone()).chain(reads).collect();
-        let ns = timed(&gpu, candidate, &both, f64::INFINITY)?;
+        let ns = timed(&gpu, candidate, &both, u64::MAX)?;
         all.push(ProductTime { kernel: candidate.kernel.title(), factors, ns });
         Ok(())
     };

@@ -23,7 +23,7 @@ const MOST_CALLS: u64 = 200;
 /// Times that a candidate is measured; the least counts, since whatever disturbs only adds.
 const ROUNDS: usize = 3;
 /// A candidate that takes so many times the best one's time is not measured any further.
-const HOPELESS: f64 = 4.0;
+const HOPELESS: u64 = 4;
 
 /// A way to compute something.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,8 +78,8 @@ impl Tuner {
             hash.update(&adapter);
             hash.update(super::shader::every_text());
             let hash = hash.finalize();
-            let short: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            folder.join(format!("tuned-{short}.json"))
+            let short = hash.iter().take(8).fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+            folder.join(format!("tuned-{short:016x}.json"))
         });
         let known = file.as_ref().and_then(|file| std::fs::read(file).ok());
         let table = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -169,12 +169,12 @@ impl Lower<'_> {
                 Err(_) => return vec![None; candidates.len()],
             }
         }
-        let mut best = f64::INFINITY;
+        let mut best = u64::MAX;
         let mut all = Vec::with_capacity(candidates.len());
         for candidate in candidates {
-            let ns = timed(self.gpu, candidate, &buffers, best * HOPELESS).ok();
+            let ns = timed(self.gpu, candidate, &buffers, best.saturating_mul(HOPELESS)).ok();
             if let Some(ns) = ns {
-                best = best.min(ns as f64);
+                best = best.min(ns);
             }
             all.push(ns);
         }
@@ -187,7 +187,7 @@ pub(super) fn timed(
     gpu: &Gpu,
     candidate: &Candidate,
     buffers: &[wgpu::Buffer],
-    hopeless: f64,
+    hopeless: u64,
 ) -> crate::error::Result<u64> {
     let pipeline = gpu.pipelines.get(gpu, &candidate.kernel)?;
     let bytes: Vec<u8> = candidate.params.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -206,7 +206,7 @@ pub(super) fn timed(
         layout: &pipeline.layout,
         entries: &entries,
     });
-    let calls = |count: u64| -> crate::error::Result<f64> {
+    let calls = |count: u64| -> crate::error::Result<u64> {
         let mut encoder =
             gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
@@ -221,20 +221,20 @@ pub(super) fn timed(
         let clock = RealClock::start();
         let submission = gpu.queue.submit([encoder.finish()]);
         gpu.wait(submission)?;
-        Ok(clock.now().0 as f64 / count as f64)
+        Ok(clock.now().0 / count)
     };
     // The first call compiles.
     calls(1)?;
     let once = calls(1)?;
     if once > hopeless {
-        return Ok(once as u64);
+        return Ok(once);
     }
-    let count = (LEAST.0 / (once as u64).max(1)).clamp(1, MOST_CALLS);
+    let count = (LEAST.0 / once.max(1)).clamp(1, MOST_CALLS);
     let mut least = once;
     for _ in 0..ROUNDS {
         least = least.min(calls(count)?);
     }
-    Ok(least as u64)
+    Ok(least)
 }
 
 /// What a call gives, as f32: for tests of single kernels.
@@ -248,7 +248,7 @@ pub(super) fn answer(
     let out = buffers::empty(gpu, count * 4).unwrap();
     let all: Vec<wgpu::Buffer> =
         std::iter::once(out.clone()).chain(reads.iter().cloned()).collect();
-    timed(gpu, candidate, &all, 0.0).unwrap();
+    timed(gpu, candidate, &all, 0).unwrap();
     let size = (count * 4) as u64;
     let readback = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: None,

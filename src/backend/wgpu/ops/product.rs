@@ -171,7 +171,7 @@ pub(super) fn any(
     // One matrix for all, or one for each.
     let alone = |view: &View| view.dims[..view.dims.len() - 2].iter().product::<usize>() == 1;
     let (a_repeats, b_repeats) = (alone(a), alone(b));
-    if a_repeats && b_repeats && !batch.is_empty() || !a_repeats && b_repeats {
+    if b_repeats && !(a_repeats && batch.is_empty()) {
         // Rows of all matrices are rows of one.
         let sizes = Sizes { z: 1, m: z * m, k, n };
         let b = matrices(to, b, false, (k, n), &[])?;

@@ -54,12 +54,11 @@ fn by_rows(
     let most = to.gpu.limits.max_compute_workgroups_per_dimension as usize;
     let candidates = ways.into_iter().map(|lanes| {
         let kernel = kernel.clone().after(lanes).by_rows(lanes);
-        let groups = match lanes {
-            Part::LanesAlone => groups(rows, to.gpu),
-            _ => {
-                let x = rows.clamp(1, most);
-                [word(x), word(rows.div_ceil(x)), 1]
-            }
+        let groups = if lanes == Part::LanesAlone {
+            groups(rows, to.gpu)
+        } else {
+            let x = rows.clamp(1, most);
+            [word(x), word(rows.div_ceil(x)), 1]
         };
         Candidate { kernel, params: params.to_vec(), groups }
     });

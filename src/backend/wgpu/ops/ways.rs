@@ -69,10 +69,13 @@ impl Sizes {
     /// nothing.
     pub(in crate::backend::wgpu) fn shaders(self, gpu: &Gpu, registers: Shader) -> Vec<Shader> {
         if gpu.is_software() {
-            // Barriers are dear where the CPU computes, and trying them on a large product takes seconds.
+            // Where the CPU computes, a barrier costs as much as many products: large tiles have few of them.
             let mut shaders = vec![registers];
             if self.m <= FEW {
                 shaders.push(Shader::Gemv);
+            }
+            if self.m >= MANY {
+                shaders.insert(usize::from(self.m < 128), Shader::Wide);
             }
             if self.flops() < SMALL {
                 shaders.push(Shader::Tiled);
@@ -91,7 +94,9 @@ impl Sizes {
 
 /// Rows up to which sharing out the other factor's rows may pay on software adapters.
 const FEW: usize = 8;
-/// Products below this are tried by tiles on software adapters: floating-point operations.
+/// Rows from which on large tiles may pay there.
+const MANY: usize = 32;
+/// Products below this are tried by small tiles there: floating-point operations.
 const SMALL: f64 = 1e8;
 /// Tiles of 128 × 128 from which on large tiles are the likelier choice: about as many as a GPU runs at once.
 const FILLS: usize = 128;
@@ -148,6 +153,16 @@ mod tests {
     use crate::backend::wgpu::buffers;
     use crate::backend::wgpu::tune::{Candidate, answer};
 
+    /// The adapter that there is; without one nothing of this is tested, which is said.
+    #[expect(clippy::print_stderr, reason = "a test that is not run says so")]
+    fn adapter() -> Option<std::sync::Arc<Gpu>> {
+        let gpu = Gpu::open("default", None).ok();
+        if gpu.is_none() {
+            eprintln!("NOT RUN: there is no adapter");
+        }
+        gpu
+    }
+
     /// Numbers that f32 adds up without loss: halves of small whole ones.
     fn numbers(count: usize, salt: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7 + i / 5 + salt) % 17) as f32 * 0.5 - 4.0).collect()
@@ -180,10 +195,7 @@ mod tests {
     /// Every kernel at sizes that fill no tile, on the adapter that there is.
     #[test]
     fn every_kernel_gives_the_same_products() {
-        let Ok(gpu) = Gpu::open("default", None) else {
-            eprintln!("NOT RUN: there is no adapter");
-            return;
-        };
+        let Some(gpu) = adapter() else { return };
         let buffer = |bytes: &[u8]| buffers::filled(&gpu, bytes).unwrap();
         let relu = |kernel| with_activation(kernel, Some(Activation::Relu));
         for sizes in odd_sizes() {
@@ -206,9 +218,10 @@ mod tests {
             // Weights of 4 and 8 bits: a scale for every four rows, an offset for every column.
             for is_narrow in [false, true] {
                 let bits = if is_narrow { 4 } else { 8 };
-                let span = if is_narrow { 16 } else { 200 };
+                let half: u8 = if is_narrow { 8 } else { 100 };
+                let span = 2 * usize::from(half);
                 let whole = |row: usize, column: usize| {
-                    ((row * 31 + column * 7) % span) as i32 - span as i32 / 2
+                    i32::try_from((row * 31 + column * 7) % span).unwrap() - i32::from(half)
                 };
                 let scales: Vec<f32> = (0..k / 4 * wide).map(|i| [0.5, 1.0, 2.0][i % 3]).collect();
                 let offsets: Vec<f32> = (0..wide).map(|i| (i % 3) as f32).collect();
@@ -246,15 +259,12 @@ mod tests {
     /// Two factors of 8 bits, with a zero point, by WGSL's own function and without it.
     #[test]
     fn every_kernel_of_bytes_gives_the_same_products() {
-        let Ok(gpu) = Gpu::open("default", None) else {
-            eprintln!("NOT RUN: there is no adapter");
-            return;
-        };
+        let Some(gpu) = adapter() else { return };
         let buffer = |bytes: &[u8]| buffers::filled(&gpu, bytes).unwrap();
         for sizes in odd_sizes() {
             let Sizes { m, k, n, .. } = sizes;
             let wide = n.next_multiple_of(4);
-            let byte = |i: usize| ((i * 37 + i / 3) % 256) as u8 as i8;
+            let byte = |i: usize| u8::try_from((i * 37 + i / 3) % 256).unwrap().cast_signed();
             let (zero, scale) = (-3_i32, 0.25_f32);
             let scales: Vec<f32> = (0..n).map(|i| [0.5, 1.0, 2.0][i % 3]).collect();
             let bias = numbers(n, 5);
