@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::output::{self, Format};
-use super::{prices, runs};
+use super::{money, prices, runs};
 use crate::economics::{Choice, CostRow, Term, costs};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
@@ -11,8 +11,8 @@ use crate::store::{RunDir, SCHEMA_VERSION};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Runs: `latest`, ids, or paths of runs' folders
-    #[arg(required = true)]
+    /// Runs: `latest`, ids, or paths of runs' folders; may be left out with --plan
+    #[arg(required_unless_present = "plan")]
     runs: Vec<String>,
     /// Price by these instance types, e.g. `c7i.xlarge,c8a.xlarge`
     #[arg(long, value_delimiter = ',', value_name = "TYPE")]
@@ -29,6 +29,8 @@ pub(super) struct Args {
     /// A file of your own prices, which win over ours
     #[arg(long, value_name = "CSV")]
     prices: Option<PathBuf>,
+    #[command(flatten)]
+    money: money::Args,
     /// How it is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -50,6 +52,10 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
         region: args.region.clone(),
         term: args.term,
     };
+    if args.money.is_asked() {
+        let table = prices::table(args.prices.as_ref())?;
+        return money::execute(&args.money, &records, &table, &choice, args.format);
+    }
     let costs = costs(&records, &prices::table(args.prices.as_ref())?, &choice)?;
     let reasons = records.iter().flat_map(|r| {
         r.verdict.reasons.iter().map(|reason| format!("INVALID case {}: {reason}", r.case.id))

@@ -10,6 +10,7 @@ mod hardware;
 mod interrupt;
 mod make;
 mod model;
+mod money;
 mod output;
 mod prices;
 mod profiles;

@@ -26,6 +26,7 @@ mod npz_file;
 mod onnx_file;
 mod onnxruntime;
 mod passes;
+mod plans;
 mod quality;
 mod recipes;
 mod sandbox;
