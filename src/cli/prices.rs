@@ -1,12 +1,14 @@
 //! `infermark prices`: what is known of prices, with source and date each.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use super::output::{self, Format};
-use crate::economics::{PriceTable, Term};
+use crate::economics::{About, AwsOffer, Imported, PriceSource, PriceTable, SkyPilot, Term};
 use crate::error::{Error, Result};
+use crate::units::wall_clock;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -31,6 +33,98 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Read a provider's own price list into a file that `--prices` takes
+    Import {
+        /// The list, as its owner has it; `-` reads standard input
+        file: PathBuf,
+        /// What kind of list it is
+        #[arg(long, value_enum)]
+        from: From,
+        /// Whose prices they are, where the list does not say: aws, gcp, azure, …
+        #[arg(long)]
+        provider: Option<String>,
+        /// When the list was made, YYYY-MM-DD, where it does not say
+        #[arg(long, default_value = "unknown")]
+        date: String,
+        /// The file to write
+        #[arg(long, short, value_name = "CSV")]
+        out: PathBuf,
+    },
+}
+
+/// Kinds of price lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum From {
+    /// SkyPilot's catalogue of a cloud, `vms.csv`
+    Skypilot,
+    /// AWS's price list of a region, `index.csv`
+    AwsOffer,
+}
+
+impl From {
+    fn source(self) -> Box<dyn PriceSource> {
+        match self {
+            Self::Skypilot => Box::new(SkyPilot),
+            Self::AwsOffer => Box::new(AwsOffer),
+        }
+    }
+}
+
+/// Reads a list and writes what it holds.
+fn import(file: &Path, from: From, provider: Option<&str>, date: &str, out: &Path) -> Result<()> {
+    let remedy = "write the day as YYYY-MM-DD, e.g. --date 2026-07-30";
+    if date != "unknown" && date.parse::<jiff::civil::Date>().is_err() {
+        return Err(Error::input("--date", format!("`{date}` is no day")).remedy(remedy));
+    }
+    let today =
+        jiff::Timestamp::try_from(wall_clock()).map(|t| t.to_zoned(jiff::tz::TimeZone::UTC).date());
+    if let (Ok(day), Ok(today)) = (date.parse::<jiff::civil::Date>(), today)
+        && day > today
+    {
+        return Err(Error::input("--date", format!("{date} is in the future")).remedy(remedy));
+    }
+    let provider = match (from, provider) {
+        (From::AwsOffer, None) => "aws",
+        (_, Some(provider)) => provider,
+        (From::Skypilot, None) => {
+            return Err(Error::input("--provider", "is not given, and the list does not say")
+                .remedy("name the cloud: --provider aws"));
+        }
+    };
+    let source = file.file_name().map_or("standard input".into(), |n| n.to_string_lossy());
+    let about = About {
+        source: format!("{}: {source}", from.source().name()),
+        provider: provider.to_owned(),
+        date: date.to_owned(),
+    };
+    let mut input: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(std::io::stdin().lock())
+    } else {
+        let opened =
+            std::fs::File::open(file).map_err(|e| Error::io(file, "read the prices", &e))?;
+        Box::new(std::io::BufReader::with_capacity(1 << 20, opened))
+    };
+    let mut found = Imported::default();
+    from.source().read(input.as_mut(), &about, &mut found)?;
+    if found.quotes.is_empty() {
+        let why: Vec<String> =
+            found.left_out.iter().map(|(why, n)| format!("{n} × {why}")).collect();
+        let message = format!("holds no price in {} rows: {}", found.rows, why.join(", "));
+        return Err(Error::input(file.display(), message)
+            .remedy("is it a list of the kind that --from names?"));
+    }
+    std::fs::write(out, found.to_csv()?).map_err(|e| Error::io(out, "write the prices", &e))?;
+    output::say(&format!(
+        "{} prices of {} machines from {} rows: {}",
+        found.quotes.len(),
+        found.instances.len(),
+        found.rows,
+        out.display()
+    ));
+    for (why, count) in &found.left_out {
+        output::say(&format!("  left out: {count} × {why}"));
+    }
+    Ok(())
 }
 
 /// Our table, with the user's own prices on top.
@@ -45,7 +139,14 @@ pub(super) fn table(own: Option<&PathBuf>) -> Result<PriceTable> {
 }
 
 pub(super) fn execute(command: &Command) -> Result<()> {
-    let Command::List { provider, instance, region, term, prices, format } = command;
+    let (provider, instance, region, term, prices, format) = match command {
+        Command::List { provider, instance, region, term, prices, format } => {
+            (provider, instance, region, term, prices, format)
+        }
+        Command::Import { file, from, provider, date, out } => {
+            return import(file, *from, provider.as_deref(), date, out);
+        }
+    };
     let mut table = table(prices.as_ref())?;
     let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
     table.quotes.retain(|q| {

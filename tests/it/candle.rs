@@ -239,7 +239,7 @@ fn a_workload_without_onnx_runtime_makes_its_recipes_on_candle() {
         text.replace("recipe = \"int8-static\"", "recipe = \"bf16\"")
     });
     let mut args = vec!["run", &file, "--backend", "candle:cpu", "--batch", "1", "--pairs", "0"];
-    args.extend(["--concurrency", "1", "--duration", "0.3"]);
+    args.extend(["--concurrency", "1", "--duration", "0.3", "--attempts", "1"]);
     let run = sandbox.run(&args);
     assert!(!run.assert_fine().stderr.contains("ONNX Runtime"), "{}", run.stderr);
     let records = sandbox.records();
