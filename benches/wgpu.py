@@ -1,8 +1,8 @@
 """The same model on PyTorch and ONNX Runtime, on a GPU: what benches/wgpu.rs stands beside.
 
-python wgpu.py MODEL.onnx BATCH LENGTH... prints a line of JSON for each engine: its name, and milliseconds a batch
-(the median of 50 after 10) or why there are none. A MODEL of `bert-base` is PyTorch's own encoder of those sizes with
-random weights.
+python wgpu.py MODEL.onnx SHAPE BATCH LENGTH prints a line of JSON for each engine: its name, and milliseconds a batch
+(the median of 50 after 10) or why there are none. For a SHAPE of `bert-base` PyTorch runs its own encoder of those sizes
+with random weights.
 """
 
 import json
@@ -32,17 +32,9 @@ def tell(engine, measure):
     print(json.dumps(found), flush=True)
 
 
-def onnxruntime(path, batch, length, provider, library=None):
+def inputs_of(session, batch, length):
     import numpy
-    import onnxruntime
 
-    if library:
-        onnxruntime.register_execution_provider_library(provider, library)
-    if provider not in onnxruntime.get_available_providers() and not library:
-        raise RuntimeError(f"this build has no {provider}")
-    session = onnxruntime.InferenceSession(path, providers=[provider])
-    if session.get_providers()[0] != provider:
-        raise RuntimeError(f"{provider} was not taken: {session.get_providers()}")
     random = numpy.random.default_rng(1)
     inputs = {}
     for value in session.get_inputs():
@@ -50,6 +42,35 @@ def onnxruntime(path, batch, length, provider, library=None):
         inputs[value.name] = numpy.ones_like(ids) if "mask" in value.name else ids
         if "type" in value.name:
             inputs[value.name] = numpy.zeros_like(ids)
+    return inputs
+
+
+def onnxruntime(path, batch, length, provider):
+    import onnxruntime
+
+    if provider not in onnxruntime.get_available_providers():
+        raise RuntimeError(f"this build has no {provider}")
+    session = onnxruntime.InferenceSession(path, providers=[provider])
+    if session.get_providers()[0] != provider:
+        raise RuntimeError(f"{provider} was not taken: {session.get_providers()}")
+    inputs = inputs_of(session, batch, length)
+    return timed(lambda: session.run(None, inputs))
+
+
+def webgpu(path, batch, length):
+    # The plug-in's own way (its README): register the library, then take one of the devices that it finds.
+    import onnxruntime
+    import onnxruntime_ep_webgpu as plugin
+
+    name = plugin.get_ep_name()
+    onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
+    devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == name]
+    if not devices:
+        raise RuntimeError("the plug-in finds no adapter")
+    options = onnxruntime.SessionOptions()
+    options.add_provider_for_devices([devices[0]], {})
+    session = onnxruntime.InferenceSession(path, sess_options=options)
+    inputs = inputs_of(session, batch, length)
     return timed(lambda: session.run(None, inputs))
 
 
@@ -66,23 +87,15 @@ def torch(batch, length, dtype):
 
 
 def main():
-    path, batch, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    if path == "bert-base":
+    path, shape, batch, length = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    if shape == "bert-base":
         import importlib
 
         for name in ("float32", "float16"):
             dtype = lambda: getattr(importlib.import_module("torch"), name)
             tell(f"PyTorch {name}", lambda: torch(batch, length, dtype()))
-        return
     tell("ONNX Runtime CUDA", lambda: onnxruntime(path, batch, length, "CUDAExecutionProvider"))
-
-    def webgpu():
-        import onnxruntime_ep_webgpu
-
-        library = onnxruntime_ep_webgpu.get_library_path()
-        return onnxruntime(path, batch, length, "WebGpuExecutionProvider", library)
-
-    tell("ONNX Runtime WebGPU", webgpu)
+    tell("ONNX Runtime WebGPU", lambda: webgpu(path, batch, length))
 
 
 main()

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use infermark::backend::{self, Ceilings};
+use infermark::graph::Graph;
 use serde_json::Value;
 
 /// What `--name` says, or `default`.
@@ -75,46 +76,79 @@ fn said(found: &Ceilings) {
     );
 }
 
-/// Each model fused and not, and what other engines take for it.
+/// Each model in f32 and in f16, fused and not, and what other engines take for it.
 fn models(adapter: &str) {
-    let model = given("--model", "");
-    let python = given("--python", "");
+    let (model, python) = (given("--model", ""), given("--python", ""));
     println!();
     println!(
-        "| model | batch | length | fused ms | unfused ms | samples/s | of ceiling | beside it |"
+        "| model | batch | length | fused ms | unfused ms | samples/s | of ceiling | GFLOP/s | beside it |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let bert = folder.path().join("bert-base");
-    if given("--bert", "yes") == "yes" {
-        bert_base(&bert);
+    let mut files = Vec::new();
+    if model.is_empty() {
+        eprintln!("NOT RUN: a model of one's own; give --model FILE.onnx");
+    } else {
+        files.push(("given", std::path::PathBuf::from(&model)));
     }
-    let named = [("given", model.clone()), ("bert-base", bert.display().to_string())];
-    for (name, path) in named.iter().filter(|(_, path)| Path::new(path).exists()) {
-        for batch in numbers("--batch", "1,8,32") {
-            for length in numbers("--length", "32,128,512") {
-                let fused = run(adapter, path, (batch, length), "all");
-                let unfused = run(adapter, path, (batch, length), "none");
-                let middle = |r: &Value| r["latency_ms"]["p50"]["value"].as_f64();
-                let ms = |r: &Value| middle(r).map_or("–".to_owned(), |v| format!("{v:.2}"));
-                let rate = fused["throughput_per_s"]["value"].as_f64().unwrap_or(f64::NAN);
-                let (mut least, mut all) = (0.0, 0.0);
-                for op in fused["ops"].as_array().into_iter().flatten() {
-                    let time = op["time_ns"].as_f64().unwrap_or(0.0);
-                    least += op["ceiling_share"].as_f64().unwrap_or(0.0) * time;
-                    all += time;
+    if given("--bert", "yes") == "yes" {
+        let bert = folder.path().join("bert-base");
+        bert_base(&bert);
+        let file = folder.path().join("bert-base.onnx");
+        let graph = Graph::read(&bert).expect("it was written above");
+        graph.write(&file).expect("it can be written");
+        files.push(("bert-base", file));
+    }
+    for (name, path) in &files {
+        let half = halved(path, folder.path());
+        for (dtype, path) in [("f32", Some(path.clone())), ("f16", half)] {
+            let Some(path) = path else {
+                eprintln!("NOT RUN: {name} in f16, which could not be made");
+                continue;
+            };
+            let path = path.display().to_string();
+            for batch in numbers("--batch", "1,8,32") {
+                for length in numbers("--length", "32,128,512") {
+                    let fused = run(adapter, &path, (batch, length), "all");
+                    let unfused = run(adapter, &path, (batch, length), "none");
+                    let middle = |r: &Value| r["latency_ms"]["p50"]["value"].as_f64();
+                    let ms = |r: &Value| middle(r).map_or("–".to_owned(), |v| format!("{v:.2}"));
+                    let rate = fused["throughput_per_s"]["value"].as_f64().unwrap_or(f64::NAN);
+                    let (mut least, mut all, mut flops) = (0.0, 0.0, 0.0);
+                    for op in fused["ops"].as_array().into_iter().flatten() {
+                        let time = op["time_ns"].as_f64().unwrap_or(0.0);
+                        least += op["ceiling_share"].as_f64().unwrap_or(0.0) * time;
+                        flops += op["flops"].as_f64().unwrap_or(0.0);
+                        all += time;
+                    }
+                    println!(
+                        "| {name} {dtype} | {batch} | {length} | {} | {} | {rate:.1} | {:.0} % | {:.1} | {} |",
+                        ms(&fused),
+                        ms(&unfused),
+                        100.0 * least / f64::max(all, 1.0),
+                        flops / f64::max(all, 1.0),
+                        peers(&python, &path, name, (batch, length))
+                    );
                 }
-                let file = if *name == "bert-base" { "bert-base" } else { path };
-                println!(
-                    "| {name} | {batch} | {length} | {} | {} | {rate:.1} | {:.0} % | {} |",
-                    ms(&fused),
-                    ms(&unfused),
-                    100.0 * least / f64::max(all, 1.0),
-                    peers(&python, file, batch, length)
-                );
             }
         }
     }
+}
+
+/// The model in f16, by the program's own recipe.
+fn halved(path: &Path, folder: &Path) -> Option<std::path::PathBuf> {
+    let out = folder.join("half");
+    let done = Command::new(env!("CARGO_BIN_EXE_infermark"))
+        .args(["compress", &path.display().to_string(), "--recipe", "fp16", "-o"])
+        .arg(&out)
+        .output()
+        .expect("the program runs");
+    let stem = path.file_stem()?.to_string_lossy().into_owned();
+    let file = out.join(format!("{stem}.fp16.onnx"));
+    if !file.exists() {
+        eprintln!("{}", String::from_utf8_lossy(&done.stderr));
+    }
+    file.exists().then_some(file)
 }
 
 /// The record of one case, by the program itself.
@@ -157,13 +191,14 @@ fn run(adapter: &str, path: &str, (batch, length): (usize, usize), optimization:
 }
 
 /// Other engines' times for it, or why there are none.
-fn peers(python: &str, path: &str, batch: usize, length: usize) -> String {
+fn peers(python: &str, path: &str, shape: &str, (batch, length): (usize, usize)) -> String {
     if python.is_empty() {
         return "not asked for (--python)".to_owned();
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/wgpu.py");
-    let done =
-        Command::new(python).args([script, path, &batch.to_string(), &length.to_string()]).output();
+    let done = Command::new(python)
+        .args([script, path, shape, &batch.to_string(), &length.to_string()])
+        .output();
     let Ok(done) = done else { return format!("{python} does not start") };
     let lines = String::from_utf8_lossy(&done.stdout).into_owned();
     let rows: Vec<String> = lines

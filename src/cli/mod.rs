@@ -54,7 +54,7 @@ enum Command {
         command: runs::Command,
     },
     /// Say what measured cases cost, at this machine's price or others
-    Cost(cost::Args),
+    Cost(Box<cost::Args>),
     /// Prices of machines, each with its source and date
     Prices {
         #[command(subcommand)]

@@ -89,11 +89,9 @@ impl Args {
             }
         };
         if let Some(rate) = &self.demand {
-            let profile = match &self.profile {
-                // Relative to where the command is given, not to the file.
-                Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
-                None => None,
-            };
+            // Relative to where the command is given, not to the file.
+            let here = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let profile = self.profile.as_ref().map(here);
             business.demand = Some(DemandSpec {
                 rate: rate.clone(),
                 shape: self.shape.unwrap_or_default(),
@@ -230,10 +228,7 @@ fn not_included(business: &Business) -> Vec<String> {
     .into_iter()
     .filter_map(|(is_left, name)| is_left.then_some(name))
     .collect();
-    match left.is_empty() {
-        true => Vec::new(),
-        false => vec![format!("not included: {}", left.join(", "))],
-    }
+    if left.is_empty() { Vec::new() } else { vec![format!("not included: {}", left.join(", "))] }
 }
 
 /// The decision in words.
@@ -247,9 +242,10 @@ fn advice(rows: &[Evaluated], chosen: Option<usize>) -> String {
                 format!("{} misses {}", row.offer.name, all.collect::<Vec<_>>().join(", "))
             })
             .collect();
-        return match missed.is_empty() {
-            true => "nothing can be chosen: every row says why".to_owned(),
-            false => format!("nothing meets all targets: {}", missed.join("; ")),
+        return if missed.is_empty() {
+            "nothing can be chosen: every row says why".to_owned()
+        } else {
+            format!("nothing meets all targets: {}", missed.join("; "))
         };
     };
     let mut text =

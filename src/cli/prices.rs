@@ -55,7 +55,7 @@ pub(super) enum Command {
 /// Kinds of price lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum From {
-    /// SkyPilot's catalogue of a cloud, `vms.csv`
+    /// `SkyPilot`'s catalogue of a cloud, `vms.csv`
     Skypilot,
     /// AWS's price list of a region, `index.csv`
     AwsOffer,

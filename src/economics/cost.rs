@@ -186,7 +186,12 @@ fn row(record: &Record, priced: &Priced, capacity: &crate::store::Throughput) ->
         model: record.case.model.clone(),
         variant: record.case.variant.clone(),
         backend: record.case.backend.clone(),
-        load: format!("batch {}, {}", record.case.batching.sizes(), record.case.scenario),
+        load: format!(
+            "batch {}, {}{}",
+            record.case.batching.sizes(),
+            record.case.scenario,
+            if record.engine() == record.case.backend { "" } else { ", SOFTWARE" }
+        ),
         provider: priced.quote.provider.clone(),
         instance_type: priced.quote.instance_type.clone(),
         region: priced.quote.region.clone(),

@@ -123,6 +123,9 @@ fn measured(
         _ => ("p50".to_owned(), latency("p50")),
     };
     let mut excluded = Vec::new();
+    if record.engine() != record.case.backend {
+        excluded.push("a software adapter says nothing of a GPU".to_owned());
+    }
     if !record.verdict.valid {
         excluded.push(format!("INVALID: {}", record.verdict.reasons.join("; ")));
     }

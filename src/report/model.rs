@@ -114,7 +114,7 @@ struct Parameter {
 
 const PARAMETERS: [Parameter; 3] = [
     Parameter { name: "variant", of: |r| r.case.variant.clone(), long: |r| r.case.variant.clone() },
-    Parameter { name: "backend", of: |r| r.case.backend.clone(), long: |r| r.case.backend.clone() },
+    Parameter { name: "backend", of: Record::engine, long: Record::engine },
     Parameter {
         name: "sess×thr",
         of: |r| format!("{}×{}", r.case.sessions, r.threads_used),

@@ -86,7 +86,7 @@ pub fn profile(records: &[Record], is_markdown: bool) -> String {
         }
         seen.push(key);
         let title =
-            format!("{} · {} · batch {} · one batch", case.variant, case.backend, case.batching);
+            format!("{} · {} · batch {} · one batch", case.variant, record.engine(), case.batching);
         let rows = rows(&record.ops);
         if is_markdown {
             let columns: Vec<String> = COLUMNS.iter().map(|&c| c.to_owned()).collect();

@@ -178,6 +178,13 @@ impl Record {
         }
     }
 
+    /// Engine and device, with a mark where a GPU's interface computes on the CPU: it says nothing of a GPU.
+    pub fn engine(&self) -> String {
+        let is_software = self.case.device.as_ref().is_some_and(|d| d.contains("SOFTWARE"));
+        let mark = if is_software { " SOFTWARE" } else { "" };
+        format!("{}{mark}", self.case.backend)
+    }
+
     /// A figure over the whole test set.
     pub fn figure(&self, metric: &Metric) -> Option<&QualityFigure> {
         self.quality.iter().find(|q| q.metric == *metric && q.segment == ALL)

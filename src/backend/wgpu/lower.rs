@@ -209,7 +209,9 @@ impl<'a> Lower<'a> {
         form: &str,
         fill: impl FnOnce() -> Lowered<Vec<u8>>,
     ) -> Lowered<Memory> {
-        let buffer = self.weights.get(self.gpu, weight.bytes(), form, fill)?;
+        // Another shape of the same bytes is another matrix.
+        let form = format!("{form} {:?}", weight.shape());
+        let buffer = self.weights.get(self.gpu, weight.bytes(), &form, fill)?;
         Ok(self.keep(buffer))
     }
 

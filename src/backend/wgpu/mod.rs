@@ -71,9 +71,30 @@ fn passes_of(level: Optimization) -> &'static [Pass] {
     }
 }
 
-/// A size for every free dimension of the inputs: what coverage is asked for.
-fn sizes(graph: &Graph) -> BTreeMap<String, usize> {
-    graph.free_dims().into_iter().map(|name| (name, 4)).collect()
+/// Sizes for free dimensions that are tried in turn: windows, rows and slices of a model may need more than the
+/// least.
+const TRIED: [usize; 6] = [4, 12, 32, 64, 128, 512];
+
+/// The graph with a size for every free dimension; an error where it fits none of those that are tried.
+fn sized(graph: &Graph, passes: &[Pass]) -> Result<Graph> {
+    let with = |size: usize| -> Result<Graph> {
+        let sizes: BTreeMap<String, usize> =
+            graph.free_dims().into_iter().map(|name| (name, size)).collect();
+        let mut bound = graph.clone();
+        bound.bind(&sizes)?;
+        crate::graph::infer(&mut bound)?;
+        build::bound(&bound, std::iter::empty(), passes)
+    };
+    let mut first = None;
+    for size in TRIED {
+        match with(size) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => {
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Err(first.unwrap_or_else(|| Error::internal("wgpu", "tries no sizes")))
 }
 
 impl Backend for WgpuBackend {
@@ -102,9 +123,7 @@ impl Backend for WgpuBackend {
                 graph.set_dtype(id, DType::F32);
             }
         }
-        graph.bind(&sizes(&graph))?;
-        crate::graph::infer(&mut graph)?;
-        let graph = build::bound(&graph, std::iter::empty(), passes)?;
+        let graph = sized(&graph, passes)?;
         let missing = match build::build(&graph, &gpu, &Weights::default(), (false, true)) {
             Ok(_) => Vec::new(),
             Err(gaps) => gaps.missing,
@@ -122,17 +141,16 @@ impl Backend for WgpuBackend {
         let gpu = Gpu::open(&self.id.device, options.tuning.folder.as_deref())?;
         let (weights, tunes) = (Weights::default(), options.tuning.autotune);
         let shared = Arc::new(Shared { gpu, graph, passes, weights, tunes });
-        // Gaps and facts are those of a small batch: sizes change neither.
-        let small = sizes(&shared.graph);
-        let mut bound = shared.graph.clone();
-        bound.bind(&small)?;
-        crate::graph::infer(&mut bound)?;
-        let bound = build::bound(&bound, std::iter::empty(), passes)?;
-        let built = build::build(&bound, &shared.gpu, &shared.weights, (false, !passes.is_empty()))
-            .map_err(|gaps| gaps.refused(&bound))?;
-        let numerics: Vec<NumericFact> = built.numerics.clone();
-        // Kernels are compiled now, and not with the first batch.
-        drop(Plan::new(&shared.gpu, &shared.graph.subject, built)?);
+        // Gaps and facts are those of a small batch, and kernels are compiled now, not with the first batch. A model
+        // that fits none of the sizes that are tried shows both with its first batch.
+        let mut numerics: Vec<NumericFact> = Vec::new();
+        if let Ok(bound) = sized(&shared.graph, passes) {
+            let built =
+                build::build(&bound, &shared.gpu, &shared.weights, (false, !passes.is_empty()))
+                    .map_err(|gaps| gaps.refused(&bound))?;
+            numerics.clone_from(&built.numerics);
+            drop(Plan::new(&shared.gpu, &shared.graph.subject, built)?);
+        }
         let compile = clock.now() - load;
         let facts = PreparedFacts {
             device: device::describe(&shared.gpu.info),

@@ -90,6 +90,25 @@ fn arena(tasks: &[Task], pieces: &[usize], kept: &[Memory]) -> (Vec<u64>, u64) {
     (offsets, all)
 }
 
+/// Whether the adapter binds every piece and counts every workgroup.
+fn fits(gpu: &Gpu, tasks: &[Task], pieces: &[usize]) -> std::result::Result<(), String> {
+    let bound = gpu.limits.max_storage_buffer_binding_size;
+    if let Some(size) = pieces.iter().map(|size| *size as u64).find(|size| *size > bound) {
+        return Err(format!(
+            "a tensor takes {size} bytes, and it binds {bound} at most in one piece"
+        ));
+    }
+    let most = gpu.limits.max_compute_workgroups_per_dimension;
+    if let Some(task) = tasks.iter().find(|t| t.groups.iter().any(|count| *count > most)) {
+        let [x, y, z] = task.groups;
+        let (op, name) = (&task.op, task.kernel.title());
+        return Err(format!(
+            "{op} ({name}) takes {x}×{y}×{z} workgroups, and it counts to {most} along an axis"
+        ));
+    }
+    Ok(())
+}
+
 impl Plan {
     pub(super) fn new(gpu: &Gpu, subject: &str, built: Built) -> Result<Self> {
         let Built { tasks, pieces, own, inputs, outputs, .. } = built;
@@ -101,14 +120,7 @@ impl Plan {
         let (offsets, arena_size) = arena(&tasks, &pieces, &kept);
         let bytes = usize::try_from(arena_size).unwrap_or(usize::MAX);
         let arena = buffers::arena(gpu, bytes).map_err(refuse)?;
-        let most = gpu.limits.max_compute_workgroups_per_dimension;
-        if let Some(task) = tasks.iter().find(|t| t.groups.iter().any(|count| *count > most)) {
-            let [x, y, z] = task.groups;
-            let (op, name) = (&task.op, task.kernel.title());
-            return Err(refuse(format!(
-                "{op} ({name}) takes {x}×{y}×{z} workgroups, and it counts to {most} along an axis"
-            )));
-        }
+        fits(gpu, &tasks, &pieces).map_err(refuse)?;
         let alignment = gpu.limits.min_storage_buffer_offset_alignment as usize / 4;
         let mut params: Vec<u32> = Vec::new();
         let mut places = Vec::with_capacity(tasks.len());
@@ -152,7 +164,11 @@ impl Plan {
                 layout: &pipeline.layout,
                 entries: &entries,
             });
-            let moved = bound[1..].iter().map(|(_, _, size)| *size as f64).sum();
+            // What stands in for an operand that is missing is given twice, and read once.
+            let given: Vec<&Memory> = std::iter::once(&task.out).chain(&task.reads).collect();
+            let sizes = given.iter().zip(&bound[1..]).enumerate();
+            let first = |at: usize| given[..at].iter().all(|earlier| *earlier != given[at]);
+            let moved = sizes.filter(|(at, _)| first(*at)).map(|(_, (_, b))| b.2 as f64).sum();
             steps.push(Step {
                 pipeline: pipeline.pipeline,
                 group,

@@ -137,48 +137,56 @@ impl Lower<'_> {
         if let Some(at) = self.gpu.tuner.known(class).and_then(|name| named(&name)) {
             return Ok(candidates.swap_remove(at));
         }
+        // What does not fit the adapter is refused with the plan.
+        let Some(buffers) = self.scratch(out, reads) else {
+            return Ok(candidates.swap_remove(0));
+        };
         let clock = RealClock::start();
-        let found = self.race(&candidates, out, reads);
+        let (mut best, mut first_error) = (u64::MAX, None);
+        let mut found: Vec<Option<u64>> = Vec::with_capacity(candidates.len());
+        for candidate in &candidates {
+            match timed(self.gpu, candidate, &buffers, best.saturating_mul(HOPELESS)) {
+                Ok(ns) => {
+                    best = best.min(ns);
+                    found.push(Some(ns));
+                }
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                    found.push(None);
+                }
+            }
+        }
         self.gpu.tuner.took.fetch_add(clock.now().0, Ordering::Relaxed);
-        let ns: BTreeMap<String, u64> = candidates
-            .iter()
-            .zip(&found)
-            .filter_map(|(c, ns)| Some((c.kernel.title(), (*ns)?)))
-            .collect();
-        let best =
-            (0..candidates.len()).filter(|at| found[*at].is_some()).min_by_key(|at| found[*at]);
-        let at = best.ok_or("for which no kernel runs on the adapter")?;
+        let named = candidates.iter().zip(&found);
+        let ns: BTreeMap<String, u64> =
+            named.filter_map(|(c, ns)| Some((c.kernel.title(), (*ns)?))).collect();
+        let best = (0..found.len()).filter(|at| found[*at].is_some()).min_by_key(|at| found[*at]);
+        let at = best.ok_or_else(|| {
+            let why = first_error.map_or(String::new(), |e| format!(": {}", e.message()));
+            format!("for which no kernel runs on the adapter{why}")
+        })?;
         let chosen = candidates.swap_remove(at);
         self.gpu.tuner.keep(class, Choice { kernel: chosen.kernel.title(), ns });
         Ok(chosen)
     }
 
-    /// Nanoseconds a call of each; `None` where it does not run.
-    fn race(&self, candidates: &[Candidate], out: Memory, reads: &[Memory]) -> Vec<Option<u64>> {
+    /// Buffers to try candidates with: weights and inputs as they are, memory of the right size for the rest;
+    /// `None` where the adapter has no room for them.
+    fn scratch(&self, out: Memory, reads: &[Memory]) -> Option<Vec<wgpu::Buffer>> {
         let memories: Vec<Memory> = std::iter::once(out).chain(reads.iter().copied()).collect();
         let mut buffers: Vec<wgpu::Buffer> = Vec::with_capacity(memories.len());
         for (at, memory) in memories.iter().enumerate() {
             let again = memories[..at].iter().position(|m| m == memory);
             let buffer = match (again, memory) {
-                (Some(at), _) => Ok(buffers[at].clone()),
-                (None, Memory::Own(own)) => Ok((*self.own[*own]).clone()),
-                (None, Memory::Piece(piece)) => buffers::empty(self.gpu, self.pieces[*piece]),
+                (Some(at), _) => buffers[at].clone(),
+                (None, Memory::Own(own)) => (*self.own[*own]).clone(),
+                (None, Memory::Piece(piece)) => {
+                    buffers::empty(self.gpu, self.pieces[*piece]).ok()?
+                }
             };
-            match buffer {
-                Ok(buffer) => buffers.push(buffer),
-                Err(_) => return vec![None; candidates.len()],
-            }
+            buffers.push(buffer);
         }
-        let mut best = u64::MAX;
-        let mut all = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            let ns = timed(self.gpu, candidate, &buffers, best.saturating_mul(HOPELESS)).ok();
-            if let Some(ns) = ns {
-                best = best.min(ns);
-            }
-            all.push(ns);
-        }
-        all
+        Some(buffers)
     }
 }
 

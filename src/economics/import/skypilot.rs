@@ -1,4 +1,4 @@
-//! SkyPilot's catalogue: `catalogs/v*/CLOUD/vms.csv`, a row a zone.
+//! `SkyPilot`'s catalogue: `catalogs/v*/CLOUD/vms.csv`, a row a zone.
 //!
 //! Columns come in another order for every cloud. `GpuInfo` is Python's way to print a dictionary, and is not read:
 //! name and count of accelerators have columns of their own.
@@ -272,7 +272,7 @@ mod tests {
         let alone = ",,,A100,1.0,,us-central1,us-central1-a,2.933908,1.1\n";
         let with = import("gcp", &format!("{header}{host}{alone}")).unwrap();
         let both = price(&with, "a2-highgpu-2g", "us-central1", Term::OnDemand).unwrap();
-        assert!((both - (1.47896 + 2.0 * 2.933908)).abs() < 1e-9, "{both}");
+        assert!((both - (1.47896 + 2.0 * 2.933_908)).abs() < 1e-9, "{both}");
         assert!(with.quotes[0].basis.starts_with("derived"));
         let without = import("gcp", &format!("{header}{host}")).unwrap();
         assert_eq!(without.quotes.len(), 0);

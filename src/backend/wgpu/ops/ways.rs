@@ -256,6 +256,88 @@ mod tests {
         }
     }
 
+    /// Several matrices at once, one after the other in memory.
+    #[test]
+    fn every_kernel_multiplies_several_matrices() {
+        let Some(gpu) = adapter() else { return };
+        let buffer = |values: &[f32]| buffers::filled(&gpu, &bytes(values)).unwrap();
+        for sizes in odd_sizes().into_iter().take(4).map(|s| Sizes { z: 3, ..s }) {
+            let Sizes { z, m, k, n } = sizes;
+            let wide = n.next_multiple_of(4);
+            let (a, b) = (numbers(z * m * k, 1), numbers(z * k * wide, 2));
+            let none = vec![0.0; n];
+            let expected: Vec<f32> = (0..z)
+                .flat_map(|at| {
+                    let b = &b[at * k * wide..];
+                    right(sizes, &a[at * m * k..], |row, column| b[row * wide + column], &none)
+                })
+                .collect();
+            for shader in SHADERS {
+                let kernel = of_floats(shader, Elem::F32, Elem::F32);
+                let kernel = with_activation(kernel, Some(Activation::Relu));
+                let params = sizes.params(false, false, false);
+                let candidate = Candidate { kernel, params, groups: sizes.groups(shader) };
+                let reads = [buffer(&a), buffer(&b), buffer(&none)];
+                let got = answer(&gpu, &candidate, &reads, z * m * n);
+                assert_eq!(got, expected, "{shader:?} of {z} × {m}×{k}×{n}");
+            }
+        }
+    }
+
+    /// Convolutions as products: windows that overhang, with steps and gaps.
+    #[test]
+    fn every_kernel_slides_windows() {
+        let Some(gpu) = adapter() else { return };
+        let buffer = |values: &[f32]| buffers::filled(&gpu, &bytes(values)).unwrap();
+        let (images, channels, height, width, filters) = (2, 4, 9, 7, 70);
+        let ([kh, kw], [sy, sx], [dy, dx], [py, px]) = ([3, 2], [2, 1], [1, 2], [1, 2]);
+        let out = |size: usize, k: usize, s: usize, d: usize, p: usize| {
+            (size + 2 * p - (k - 1) * d - 1) / s + 1
+        };
+        let (rows, columns) = (out(height, kh, sy, dy, py), out(width, kw, sx, dx, px));
+        let window = channels * kh * kw;
+        let sizes = Sizes { z: images, m: filters, k: window, n: rows * columns };
+        let x = numbers(images * channels * height * width, 4);
+        let (w, bias) = (numbers(filters * window, 6), numbers(filters, 8));
+        let at = |image: usize, channel: usize, y: usize, c: usize| -> f32 {
+            // Counted from before the border.
+            let inside = (py..py + height).contains(&y) && (px..px + width).contains(&c);
+            if !inside {
+                return 0.0;
+            }
+            x[((image * channels + channel) * height + y - py) * width + c - px]
+        };
+        let one = |image: usize, filter: usize, y: usize, c: usize| -> f32 {
+            let mut sum = bias[filter];
+            for channel in 0..channels {
+                for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
+                    let factor = w[((filter * channels + channel) * kh + ky) * kw + kx];
+                    sum += factor * at(image, channel, y * sy + ky * dy, c * sx + kx * dx);
+                }
+            }
+            sum
+        };
+        let mut expected = Vec::new();
+        for (image, filter) in (0..images).flat_map(|i| (0..filters).map(move |f| (i, f))) {
+            for (y, c) in (0..rows).flat_map(|y| (0..columns).map(move |c| (y, c))) {
+                expected.push(one(image, filter, y, c));
+            }
+        }
+        for shader in SHADERS {
+            let kernel = Kernel::new(shader, 5).after(Part::Math).after(Part::OfWindow);
+            let kernel = kernel.after(Part::Four).of("T", Elem::F32).of("A", Elem::F32);
+            let mut params = sizes.params(true, true, true);
+            let geometry =
+                [window, channels, height, width, columns, kh, kw, sy, sx, dy, dx, py, px];
+            params.extend(geometry.map(word));
+            let kernel = kernel.of("X", Elem::F32);
+            let candidate = Candidate { kernel, params, groups: sizes.groups(shader) };
+            let reads = [buffer(&w), buffer(&x), buffer(&bias)];
+            let got = answer(&gpu, &candidate, &reads, expected.len());
+            assert_eq!(got, expected, "{shader:?}");
+        }
+    }
+
     /// Two factors of 8 bits, with a zero point, by WGSL's own function and without it.
     #[test]
     fn every_kernel_of_bytes_gives_the_same_products() {

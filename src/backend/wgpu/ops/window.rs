@@ -79,7 +79,13 @@ pub(super) fn conv(
     let (w, shape) = floats(to, Lower::input_id(node, 1)?)?;
     let bias = match node.input(2) {
         None => None,
-        Some(id) => Some(floats(to, id)?.0),
+        Some(id) => {
+            let (memory, dims) = floats(to, id)?;
+            if dims.iter().product::<usize>() != shape[0] {
+                return Err(format!("whose bias is no vector of {}", shape[0]));
+            }
+            Some(memory)
+        }
     };
     let out = to.give(node)?;
     let maker = to.graph.nodes.iter().find(|n| n.outputs.contains(&node.input(1)));

@@ -38,7 +38,7 @@ fn softplus(x: f32) -> f32 {
     return max(x, 0.0) + log(1.0 + exp(-abs(x)));
 }
 
-// WGSL's pow is undefined for negative bases: of those, powers of whole numbers only.
+// WGSL's pow is undefined for negative bases: of those, powers of whole numbers only, and NaN of others.
 fn power(x: f32, y: f32) -> f32 {
     if (y == 2.0) {
         return x * x;
@@ -48,7 +48,10 @@ fn power(x: f32, y: f32) -> f32 {
     }
     let size = pow(abs(x), y);
     let odd = abs(y - 2.0 * trunc(y / 2.0)) == 1.0;
-    return select(size, -size, x < 0.0 && odd);
+    let value = select(size, -size, x < 0.0 && odd);
+    // WGSL has no NaN to write.
+    let is_none = x < 0.0 && trunc(y) != y;
+    return bitcast<f32>(select(bitcast<u32>(value), 0x7fc00000u, is_none));
 }
 
 fn round_even(x: f32) -> f32 {
