@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::output::{self, Format};
-use crate::economics::{About, AwsOffer, Imported, PriceSource, PriceTable, SkyPilot, Term};
+use crate::economics::{
+    About, AwsOffer, AzureRetail, GcpBilling, Imported, PriceSource, PriceTable, SkyPilot, Term,
+};
 use crate::error::{Error, Result};
 use crate::units::wall_clock;
 
@@ -59,13 +61,31 @@ pub(super) enum From {
     Skypilot,
     /// AWS's price list of a region, `index.csv`
     AwsOffer,
+    /// Azure's Retail Prices API: its pages, one after the other
+    AzureRetail,
+    /// Google's Cloud Billing Catalog: its pages, one after the other
+    GcpBilling,
 }
 
 impl From {
-    fn source(self) -> Box<dyn PriceSource> {
-        match self {
+    fn source(self) -> Result<Box<dyn PriceSource>> {
+        Ok(match self {
             Self::Skypilot => Box::new(SkyPilot),
             Self::AwsOffer => Box::new(AwsOffer),
+            Self::AzureRetail => Box::new(AzureRetail),
+            Self::GcpBilling => {
+                Box::new(GcpBilling { machines: PriceTable::built_in()?.instances })
+            }
+        })
+    }
+
+    /// Whose prices such a list has; `None` where it may be anybody's.
+    fn provider(self) -> Option<&'static str> {
+        match self {
+            Self::Skypilot => None,
+            Self::AwsOffer => Some("aws"),
+            Self::AzureRetail => Some("azure"),
+            Self::GcpBilling => Some("gcp"),
         }
     }
 }
@@ -83,17 +103,14 @@ fn import(file: &Path, from: From, provider: Option<&str>, date: &str, out: &Pat
     {
         return Err(Error::input("--date", format!("{date} is in the future")).remedy(remedy));
     }
-    let provider = match (from, provider) {
-        (From::AwsOffer, None) => "aws",
-        (_, Some(provider)) => provider,
-        (From::Skypilot, None) => {
-            return Err(Error::input("--provider", "is not given, and the list does not say")
-                .remedy("name the cloud: --provider aws"));
-        }
-    };
+    let provider = provider.or(from.provider()).ok_or_else(|| {
+        Error::input("--provider", "is not given, and the list does not say")
+            .remedy("name the cloud: --provider aws")
+    })?;
+    let list = from.source()?;
     let source = file.file_name().map_or("standard input".into(), |n| n.to_string_lossy());
     let about = About {
-        source: format!("{}: {source}", from.source().name()),
+        source: format!("{}: {source}", list.name()),
         provider: provider.to_owned(),
         date: date.to_owned(),
     };
@@ -105,7 +122,7 @@ fn import(file: &Path, from: From, provider: Option<&str>, date: &str, out: &Pat
         Box::new(std::io::BufReader::with_capacity(1 << 20, opened))
     };
     let mut found = Imported::default();
-    from.source().read(input.as_mut(), &about, &mut found)?;
+    list.read(input.as_mut(), &about, &mut found)?;
     if found.quotes.is_empty() {
         let why: Vec<String> =
             found.left_out.iter().map(|(why, n)| format!("{n} × {why}")).collect();

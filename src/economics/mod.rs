@@ -24,7 +24,7 @@ pub use evaluate::{
     Capacity, Evaluated, Offer, PriceOf, Target, Versus, cheapest_that_fits, evaluate, pareto,
 };
 pub use fleet::{Basis, Fleet, Rules};
-pub use import::{About, AwsOffer, Imported, PriceSource, SkyPilot};
+pub use import::{About, AwsOffer, AzureRetail, GcpBilling, Imported, PriceSource, SkyPilot};
 pub use offers::{Offers, Slo, offers, parse_slo, stated};
 pub use price::{Instance, PriceTable, Quote, Term};
 pub use roi::{Change, Return, Swing, break_even_requests, tornado};

@@ -1,6 +1,6 @@
 //! Price tables: quotes, each with its source and date, and the machines they are for.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -174,7 +174,7 @@ impl PriceTable {
         let remedy =
             "docs/prices.md lists the columns; a price is a number above 0, in USD an hour";
         let mut reader = csv::Reader::from_reader(text.as_bytes());
-        let mut fresh = Vec::new();
+        let (mut fresh, mut machines) = (Vec::new(), BTreeMap::new());
         for (index, row) in reader.deserialize().enumerate() {
             let at = format!("{name}: line {}", index + 2);
             let wrong = |message: String| Error::input(&at, message).remedy(remedy);
@@ -207,11 +207,7 @@ impl PriceTable {
             }
             let term = row.term.parse().map_err(|e: String| wrong(format!("has a term: {e}")))?;
             if let Some(vcpus) = row.vcpus.filter(|n| *n > 0) {
-                let known = |i: &Instance| {
-                    i.provider == row.provider && i.instance_type == row.instance_type
-                };
-                self.instances.retain(|i| !known(i));
-                self.instances.push(Instance {
+                let instance = Instance {
                     provider: row.provider.clone(),
                     instance_type: row.instance_type.clone(),
                     vcpus,
@@ -219,7 +215,9 @@ impl PriceTable {
                     memory_gib: row.memory_gib,
                     microarchitectures: names(&row.microarchitecture.unwrap_or_default()),
                     accelerator: None,
-                });
+                };
+                let key = (row.provider.clone(), row.instance_type.clone());
+                machines.insert(key, instance);
             }
             fresh.push(Quote {
                 provider: row.provider,
@@ -244,6 +242,10 @@ impl PriceTable {
         if fresh.is_empty() {
             return Err(Error::input(name, "holds no prices").remedy(remedy));
         }
+        let is_old =
+            |i: &Instance| machines.contains_key(&(i.provider.clone(), i.instance_type.clone()));
+        self.instances.retain(|i| !is_old(i));
+        self.instances.extend(machines.into_values());
         self.quotes.retain(|quote| !replaced.contains(&key(quote)));
         self.quotes.extend(fresh);
         Ok(())

@@ -152,3 +152,51 @@ fn prices_are_listed_with_source_and_date() {
     }
     sandbox.run(&["prices", "list", "--region", "mars"]).assert_error(&["no price fits"]);
 }
+
+#[test]
+fn a_providers_own_list_is_read_and_used() {
+    let sandbox = Sandbox::new();
+    measured(&sandbox);
+    let header = "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,GpuInfo,Price,SpotPrice,Region,AvailabilityZone,Arch\n";
+    let zones = [0.05, 0.07, 0.06].iter().enumerate();
+    let rows: Vec<String> = zones
+        .map(|(zone, spot)| {
+            format!("z9.xlarge,,,4.0,8.0,,0.4,{spot},us-east-1,use1-az{zone},x86_64\n")
+        })
+        .collect();
+    let rows = rows.concat();
+    sandbox.write("vms.csv", format!("{header}{rows}"));
+    let import = ["prices", "import", "vms.csv", "--from", "skypilot", "-o", "own.csv"];
+    sandbox.run(&import).assert_error(&["--provider"]);
+    let dated = |date: &str| {
+        let more = ["--provider", "aws", "--date", date];
+        sandbox.run(&[&import[..], &more].concat())
+    };
+    dated("2999-01-01").assert_error(&["2999-01-01", "future"]);
+    dated("2026-07-30").assert_fine();
+    let mut args = vec!["cost", "latest", "--prices", "own.csv", "--instance", "z9.xlarge"];
+    args.extend(["--term", "spot", "--format", "json"]);
+    let json = sandbox.run(&args).assert_fine().json();
+    let row = &json["rows"][0];
+    assert_eq!(
+        (&row["instance_usd_per_hour"], &row["price_date"]),
+        (&0.06.into(), &"2026-07-30".into())
+    );
+    sandbox
+        .write("broken.csv", format!("{header}z9.xlarge,,,4.0,8.0,,dear,,us-east-1,use1-az1,x\n"));
+    let broken = [
+        "prices",
+        "import",
+        "broken.csv",
+        "--from",
+        "skypilot",
+        "--provider",
+        "aws",
+        "-o",
+        "x.csv",
+    ];
+    sandbox.run(&broken).assert_error(&["line 2", "`dear`"]);
+    sandbox
+        .run(&["prices", "import", "none.csv", "--from", "aws-offer", "-o", "x.csv"])
+        .assert_error(&["none.csv"]);
+}

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use infermark::graph::{Graph, Op, Outline, Weight, infer};
+use infermark::graph::op::{ConvAttributes, Pads, Window};
+use infermark::graph::{Dim, Graph, Numbers, Op, Outline, Weight, infer};
 use infermark::variant::{DType, Difference, Optimization, Tensor, TensorData, Tensors};
 use infermark::workload::one_batch;
 
@@ -209,8 +210,10 @@ fn alike(graph: &mut Graph, length: usize) {
     let mut runner = runner();
     let mut on = |backend: &str| runner.run(&file, &backend.parse().unwrap(), &inputs).unwrap();
     let (ours, right) = (on("wgpu:default"), on("ort:cpu"));
-    for ((name, ours), (_, right)) in ours.0.iter().zip(&right.0) {
-        let found = Difference::between(ours, right).unwrap();
+    for (name, right) in &right.0 {
+        let ours = ours.get(name).unwrap();
+        let found = Difference::between(ours, right);
+        let found = found.unwrap_or_else(|| panic!("{name}: {ours:?}, not {right:?}"));
         assert!(found.max_rel_error < 1e-5, "{name}: {found:?}");
     }
 }
@@ -218,7 +221,7 @@ fn alike(graph: &mut Graph, length: usize) {
 fn numbers(shape: &[usize]) -> Weight {
     let count: usize = shape.iter().product();
     let values = (0..count).map(|i| f64::from(u32::try_from(i * 37 % 101).unwrap()) / 50.0 - 1.0);
-    let numbers = infermark::graph::Numbers::Floats(values.collect());
+    let numbers = Numbers::Floats(values.collect());
     Weight::from_numbers(DType::F32, shape.to_vec(), &numbers).unwrap()
 }
 
@@ -227,17 +230,16 @@ fn the_same_numbers_in_another_shape_are_another_matrix() {
     if no_adapter() {
         return;
     }
-    use infermark::graph::Dim;
     let mut graph = Graph::new("tied");
     let dims = |n| vec![Dim::Named("batch".to_owned()), Dim::Fixed(n)];
-    let (x, y) =
-        (graph.add_input("x", DType::F32, dims(6)), graph.add_input("y", DType::F32, dims(10)));
-    let w = graph.add_constant("w", numbers(&[6, 10]));
+    let six = graph.add_input("six", DType::F32, dims(6));
+    let ten = graph.add_input("ten", DType::F32, dims(10));
+    let weight = graph.add_constant("weight", numbers(&[6, 10]));
     let shape = graph.add_constant("shape", Weight::ints(&[10, 6]));
-    let turned = graph.push("turned", Op::Reshape { allowzero: false }, &[w, shape]);
-    let a = graph.push("a", Op::MatMul, &[x, w]);
-    let b = graph.push("b", Op::MatMul, &[y, turned]);
-    graph.outputs.extend([a, b]);
+    let turned = graph.push("turned", Op::Reshape { allowzero: false }, &[weight, shape]);
+    let one = graph.push("one", Op::MatMul, &[six, weight]);
+    let other = graph.push("other", Op::MatMul, &[ten, turned]);
+    graph.outputs.extend([one, other]);
     alike(&mut graph, 4);
 }
 
@@ -246,8 +248,6 @@ fn a_model_may_need_more_than_a_few_elements() {
     if no_adapter() {
         return;
     }
-    use infermark::graph::Dim;
-    use infermark::graph::op::{ConvAttributes, Pads, Window};
     let mut graph = Graph::new("fcn");
     let free = |name: &str| Dim::Named(name.to_owned());
     let dims = vec![free("batch"), Dim::Fixed(4), free("h"), free("w")];
@@ -273,7 +273,6 @@ fn what_does_not_fit_the_adapter_is_refused_with_its_size() {
     if no_adapter() {
         return;
     }
-    use infermark::graph::Dim;
     let mut graph = Graph::new("large");
     let dims = vec![Dim::Named("batch".to_owned()), Dim::Fixed(16)];
     let x = graph.add_input("x", DType::F32, dims);

@@ -1,9 +1,13 @@
 //! Price lists in their owners' own shapes, read row by row into quotes with a source and a date.
 
 mod aws_offer;
+mod azure_retail;
+mod gcp_billing;
 mod skypilot;
 
 pub use aws_offer::AwsOffer;
+pub use azure_retail::AzureRetail;
+pub use gcp_billing::GcpBilling;
 pub use skypilot::SkyPilot;
 
 use std::collections::BTreeMap;
