@@ -142,7 +142,7 @@ fn a_workload_makes_its_variants_and_says_what_nobody_approved() {
     let sandbox = Sandbox::new();
     let run = |extra: &[&str]| {
         let args = ["run", "digits", "--duration", "0.1", "--batch", "8", "--concurrency", "1"];
-        sandbox.run(&[&args[..], &["--attempts", "1"], extra].concat())
+        sandbox.run(&[&args[..], &["--attempts", "1", "--pairs", "0"], extra].concat())
     };
     let dry = sandbox.run(&["run", "digits", "--dry-run"]);
     dry.assert_fine();
