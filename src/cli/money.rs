@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::store::{Record, SCHEMA_VERSION};
 
 /// What is asked beyond a price.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default, PartialEq)]
 #[group(id = "money")]
 pub(super) struct Args {
     /// A file of assumptions: demand, options, baseline, what changing costs (docs/money.md)
@@ -71,9 +71,9 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// Whether anything of it was asked for.
+    /// Whether anything of it was asked for: a target without a demand is refused, not ignored.
     pub(super) fn is_asked(&self) -> bool {
-        self.plan.is_some() || self.demand.is_some() || self.slo.is_some()
+        *self != Self::default()
     }
 
     /// The file of assumptions with what the command line says on top.

@@ -16,7 +16,7 @@ pub struct Business {
     /// Requests over time.
     pub demand: Option<DemandSpec>,
     /// What a fleet must hold to.
-    pub fleet: FleetSpec,
+    pub fleet: Rules,
     /// Ways to serve that were not measured.
     pub option: Vec<Stated>,
     /// What changes are held against.
@@ -52,24 +52,6 @@ pub struct DemandSpec {
     /// Bytes that leave the cloud with each answer.
     #[serde(default)]
     pub payload_bytes: f64,
-}
-
-/// `[fleet]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FleetSpec {
-    /// Replicas at any time.
-    pub at_least: u32,
-    /// Replicas that may fail.
-    pub redundant: u32,
-    /// Share of its capacity that a replica is planned for; by the capacity's basis where it is left out.
-    pub utilization: Option<f64>,
-    /// Hours that a replica is kept after it was last needed.
-    pub lag_hours: usize,
-    /// Whether replicas come and go.
-    pub autoscaled: bool,
-    /// Share of a replica that is there for this model: below 1 where others are on it.
-    pub share: f64,
 }
 
 /// `[[option]]`: a way to serve with figures of the user's own.
@@ -164,14 +146,6 @@ fn one() -> f64 {
     1.0
 }
 
-impl Default for FleetSpec {
-    fn default() -> Self {
-        let Rules { at_least, redundant, utilization, lag_hours, autoscaled, share } =
-            Rules::default();
-        Self { at_least, redundant, utilization, lag_hours, autoscaled, share }
-    }
-}
-
 impl Default for ChangeSpec {
     fn default() -> Self {
         Self {
@@ -190,14 +164,6 @@ impl ChangeSpec {
     /// What is paid once.
     pub fn one_off(&self) -> f64 {
         self.hours * self.usd_per_hour + self.other_usd
-    }
-}
-
-impl FleetSpec {
-    /// As rules.
-    pub fn rules(&self) -> Rules {
-        let Self { at_least, redundant, utilization, lag_hours, autoscaled, share } = self.clone();
-        Rules { at_least, redundant, utilization, lag_hours, autoscaled, share }
     }
 }
 

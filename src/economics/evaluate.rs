@@ -177,7 +177,7 @@ fn bill(offer: &Offer, business: &Business, demand: &Demand, what: &What) -> Res
         return Err(Error::input(&offer.name, format!("serves {per_s} requests a second"))
             .remedy("leave it out, or measure it again"));
     }
-    let mut rules = business.fleet.rules();
+    let mut rules = business.fleet;
     rules.utilization = what.utilization.or(rules.utilization);
     let fleet = Fleet::of(&demand, per_s, capacity.basis, &rules);
     let hourly = price.usd_per_hour * what.price * (1.0 - business.discount);

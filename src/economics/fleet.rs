@@ -1,6 +1,6 @@
 //! How many replicas serve a demand, hour by hour.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::demand::{Demand, HOURS_A_WEEK};
 
@@ -39,8 +39,9 @@ impl Basis {
     }
 }
 
-/// What a fleet must hold to.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// What a fleet must hold to: `[fleet]` of a file of assumptions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Rules {
     /// Replicas at any time.
     pub at_least: u32,

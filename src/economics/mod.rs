@@ -14,9 +14,7 @@ mod price;
 mod roi;
 mod terms;
 
-pub use business::{
-    Baseline, Business, ChangeSpec, DemandSpec, Extras, FleetSpec, Stated, Targets,
-};
+pub use business::{Baseline, Business, ChangeSpec, DemandSpec, Extras, Stated, Targets};
 pub use choose::{Choice, Priced, choose};
 pub use cost::{CostRow, Costs, costs};
 pub use demand::{Demand, HOURS_A_WEEK, Shape, parse_rate};

@@ -173,6 +173,10 @@ fn bad_assumptions_are_told_apart() {
         let args = [&["cost", "--plan", "money.toml"], more].concat();
         sandbox.run(&args).assert_error(&[says]);
     }
+    // A target without a demand is not ignored.
+    sandbox.write("money.toml", option);
+    let args = ["cost", "--plan", "money.toml", "--max-usd-month", "2000"];
+    sandbox.run(&args).assert_error(&["--demand"]);
     sandbox.run(&["cost", "--plan", "missing.toml"]).assert_error(&["missing.toml"]);
 }
 
@@ -187,6 +191,8 @@ fn measured_rows_are_planned_for_a_demand() {
     let mut args = vec!["cost", "latest", "--usd-per-hour", "0.5", "--demand", "10M/day"];
     args.extend(["--shape", "office", "--autoscale", "--redundant", "1", "--format", "json"]);
     let json = sandbox.run(&args).assert_fine().json();
+    let without = ["cost", "latest", "--usd-per-hour", "0.5", "--max-usd-month", "2000"];
+    sandbox.run(&without).assert_error(&["--demand"]);
     let row = &json["rows"][0];
     // A saturated capacity is planned for at 60 %: DESIGN's formula by hand.
     let demand: Vec<f64> =
