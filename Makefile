@@ -14,9 +14,9 @@ help: ## List the targets
 demo: tools ## Measure two real models on this machine, from nothing to a table with costs (about 3 minutes)
 	$(CARGO) run $(PROFILE) --locked
 
+# Not --all-targets: that would run the benches too, which `make check` compiles.
 test: tools ## Run all tests: the real program, real models, real ONNX Runtime
-	$(CARGO) test $(PROFILE) --locked --all-targets
-	$(CARGO) test $(PROFILE) --locked --doc
+	$(CARGO) test $(PROFILE) --locked
 
 check: fmt clippy docs audit ## Format, lints, documentation, dependencies
 
