@@ -18,6 +18,8 @@ pub struct Settings {
     pub user: Option<String>,
     /// The user's own ONNX Runtime library: `$ORT_DYLIB_PATH`.
     pub ort_dylib: Option<PathBuf>,
+    /// The key of Google's Cloud Billing Catalog: `$INFERMARK_GCP_KEY`.
+    pub gcp_key: Option<String>,
 }
 
 impl Settings {
@@ -47,6 +49,7 @@ impl Settings {
             variants: get("INFERMARK_VARIANTS").unwrap_or_else(|| PathBuf::from("variants")),
             user: text("USER"),
             ort_dylib: get("ORT_DYLIB_PATH"),
+            gcp_key: text("INFERMARK_GCP_KEY"),
         }
     }
 }

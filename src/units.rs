@@ -199,6 +199,13 @@ pub fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
 
+/// The day it is, in UTC; for telling dates that have not come.
+pub fn today() -> jiff::civil::Date {
+    // A clock that no calendar has is after every date that anybody writes.
+    jiff::Timestamp::try_from(wall_clock())
+        .map_or(jiff::civil::Date::MAX, |now| now.to_zoned(jiff::tz::TimeZone::UTC).date())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,11 +51,11 @@ pub(super) fn fetch(url: &str, token: Option<&str>, cache: &Cache) -> Result<Pat
     Ok(path)
 }
 
-struct Download<'a> {
-    url: &'a str,
-    token: Option<&'a str>,
-    part: PathBuf,
-    about: PathBuf,
+pub(super) struct Download<'a> {
+    pub url: &'a str,
+    pub token: Option<&'a str>,
+    pub part: PathBuf,
+    pub about: PathBuf,
 }
 
 /// How a request ended.
@@ -69,7 +69,12 @@ enum Attempt {
 }
 
 impl Download<'_> {
-    fn run(&self, cache: &Cache) -> Result<()> {
+    /// What tells the fetched version apart, until `about` is removed.
+    pub(super) fn validator(&self) -> Option<String> {
+        self.about().validator
+    }
+
+    pub(super) fn run(&self, cache: &Cache) -> Result<()> {
         let mut futile = 0;
         let mut patience = ATTEMPT;
         loop {

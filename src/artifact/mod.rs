@@ -2,6 +2,7 @@
 //! npm package; cached and checked.
 
 mod cache;
+mod fresh;
 mod hash;
 mod https;
 mod npm;
@@ -10,6 +11,7 @@ mod pypi;
 mod source;
 
 pub use cache::{Access, Cache, Entry, Watch};
+pub use fresh::{Fresh, fresh, pages};
 pub use hash::{sha256_bytes, sha256_file};
 pub use onnxruntime::{Build, Library, PINNED_VERSION, find_library};
 pub use pypi::Package;

@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 
 use super::output::{self, Format};
+use super::prices_show::age;
+use super::shown::Shown;
 use super::{money, prices, runs};
-use crate::economics::{Choice, CostRow, Term, costs};
+use crate::economics::{
+    Choice, CostRow, Currencies, Paying, Place, Term, check_currencies, costs, parse_currency,
+};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::store::{RunDir, SCHEMA_VERSION};
+use crate::units::today;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -20,12 +25,22 @@ pub(super) struct Args {
     /// What the measured CPUs cost an hour, instead of a table's price
     #[arg(long, value_name = "USD", conflicts_with_all = ["instance", "region", "term", "prices"], allow_negative_numbers = true)]
     usd_per_hour: Option<f64>,
-    /// Region, by the provider's own name; the first one of each type when left out
+    /// Region, by the provider's own name, or eu, us, asia for the cheapest there; the first one of each type when left
+    /// out
     #[arg(long)]
     region: Option<String>,
-    /// How it is paid for: on-demand, spot, 1y, 3y
-    #[arg(long, default_value_t)]
-    term: Term,
+    /// Ways to pay: on-demand, spot, 1y, 3y, and with a demand blended; several by commas
+    #[arg(long, value_delimiter = ',', default_value = "on-demand")]
+    term: Vec<Paying>,
+    /// Also every type that was not measured, as if it measured alike by vCPU: marked as assumed, behind what was measured
+    #[arg(long, conflicts_with_all = ["instance", "usd_per_hour"])]
+    assume: bool,
+    /// What a unit of another currency is in USD, and the day: `EUR=1.08@2026-11-20`
+    #[arg(long, value_name = "CODE=USD@DAY")]
+    rate: Vec<String>,
+    /// Print amounts in this currency, whose --rate is given
+    #[arg(long, value_name = "CODE", default_value = "USD")]
+    currency: String,
     /// A file of your own prices, which win over ours
     #[arg(long, value_name = "CSV")]
     prices: Option<PathBuf>,
@@ -46,30 +61,54 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
         }
         records.extend(runs::last_records(&run)?);
     }
-    let choice = Choice {
+    let mut choice = Choice {
         instances: args.instance.clone(),
-        usd_per_hour: args.usd_per_hour,
-        region: args.region.clone(),
-        term: args.term,
+        place: args.region.as_deref().map_or(Ok(Place::First), Place::parse)?,
+        assume: args.assume,
+        ..Choice::default()
     };
-    if args.money.is_asked() {
-        let table = prices::table(args.prices.as_ref())?;
-        return money::execute(&args.money, &records, &table, &choice, args.format);
+    if let Some(usd_per_hour) = args.usd_per_hour {
+        choice.give(usd_per_hour)?;
     }
-    let costs = costs(&records, &prices::table(args.prices.as_ref())?, &choice)?;
+    let mut currencies = Currencies::new();
+    for text in &args.rate {
+        let (code, rate) = parse_currency(text)?;
+        currencies.insert(code, rate);
+    }
+    check_currencies(&currencies, today())?;
+    if args.money.is_asked() {
+        let mut business = args.money.business()?;
+        business.1.rate.extend(currencies);
+        let table = prices::table_with(args.prices.as_ref(), &business.1.rate)?;
+        let shown = Shown::of(&args.currency, &business.1.rate)?;
+        let asked =
+            money::Asking { records: &records, table: &table, choice: &choice, paying: &args.term };
+        return money::execute(&args.money, business, &asked, &shown, args.format);
+    }
+    if args.term.contains(&Paying::Blended) {
+        return Err(Error::input("--term blended", "mixes ways to pay by the hours of a demand")
+            .remedy("give --demand, e.g. --demand 10M/day"));
+    }
+    let terms: Vec<Term> = args.term.iter().map(|paying| paying.term()).collect();
+    let table_of_prices = prices::table_with(args.prices.as_ref(), &currencies)?;
+    let shown = Shown::of(&args.currency, &currencies)?;
+    let costs = costs(&records, &table_of_prices, &choice, &terms)?;
     let reasons = records.iter().flat_map(|r| {
         r.verdict.reasons.iter().map(|reason| format!("INVALID case {}: {reason}", r.case.id))
     });
-    let notes: Vec<String> = costs.notes.iter().cloned().chain(reasons).collect();
+    let dates = costs.rows.iter().map(|row| row.price_date.as_str());
+    let more = age(dates).into_iter().chain(shown.note());
+    let notes: Vec<String> = costs.notes.iter().cloned().chain(reasons).chain(more).collect();
     let text = match args.format {
         Format::Json => output::json(&serde_json::json!({
             "schema_version": SCHEMA_VERSION,
+            "currency": shown,
             "rows": costs.rows,
             "notes": notes,
         }))?,
-        Format::Csv => output::csv(&HEADER, costs.rows.iter().map(cells))?,
-        Format::Md => output::markdown(&HEADER, costs.rows.iter().map(cells)),
-        Format::Table => table(&costs.rows),
+        Format::Csv => output::csv(&HEADER, costs.rows.iter().map(|row| cells(row, &shown)))?,
+        Format::Md => output::markdown(&HEADER, costs.rows.iter().map(|row| cells(row, &shown))),
+        Format::Table => table(&costs.rows, &shown),
     };
     if costs.rows.is_empty() {
         return Err(Error::input(
@@ -95,17 +134,20 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-const HEADER: [&str; 24] = [
+/// FOCUS's names (`FinOps` Open Cost and Usage Specification 1.2) where it has one; amounts are in `BillingCurrency`.
+const HEADER: [&str; 26] = [
     "case_id",
     "model",
     "variant",
     "backend",
     "load",
-    "provider",
+    "ProviderName",
     "instance_type",
-    "region",
+    "RegionId",
     "term",
-    "usd_per_hour",
+    "PricingCategory",
+    "BillingCurrency",
+    "cost_per_hour",
     "price_date",
     "price_source",
     "capacity_per_s",
@@ -113,11 +155,11 @@ const HEADER: [&str; 24] = [
     "utilization",
     "replicas",
     "fits_memory",
-    "usd_per_1k",
-    "usd_per_1m",
-    "usd_per_1m_low",
-    "usd_per_1m_high",
-    "usd_per_month",
+    "cost_per_1k",
+    "cost_per_1m",
+    "cost_per_1m_low",
+    "cost_per_1m_high",
+    "cost_per_month",
     "verdict",
     "provenance",
 ];
@@ -131,8 +173,14 @@ fn verdict(row: &CostRow) -> &'static str {
     }
 }
 
-fn cells(row: &CostRow) -> [String; 24] {
-    let optional = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
+fn category(term: Term) -> &'static str {
+    let paying = Paying::ASKED.into_iter().find(|p| p.term() == term).unwrap_or_default();
+    paying.pricing_category()
+}
+
+fn cells(row: &CostRow, shown: &Shown) -> [String; 26] {
+    let money = |usd: f64| shown.amount(usd).to_string();
+    let optional = |usd: Option<f64>| usd.map(money).unwrap_or_default();
     [
         row.case_id.clone(),
         row.model.clone(),
@@ -143,7 +191,9 @@ fn cells(row: &CostRow) -> [String; 24] {
         row.instance_type.clone(),
         row.region.clone(),
         row.term.to_string(),
-        row.usd_per_hour.to_string(),
+        category(row.term).to_owned(),
+        shown.code().to_owned(),
+        money(row.usd_per_hour),
         row.price_date.clone(),
         row.price_source.clone(),
         row.capacity_per_s.to_string(),
@@ -151,18 +201,20 @@ fn cells(row: &CostRow) -> [String; 24] {
         row.utilization.to_string(),
         row.replicas.to_string(),
         row.fits_memory.map(|fits| fits.to_string()).unwrap_or_default(),
-        row.usd_per_1k.to_string(),
-        row.usd_per_1m.to_string(),
+        money(row.usd_per_1k),
+        money(row.usd_per_1m),
         optional(row.usd_per_1m_low),
         optional(row.usd_per_1m_high),
-        row.usd_per_month.to_string(),
+        money(row.usd_per_month),
         verdict(row).to_owned(),
         row.provenance.clone(),
     ]
 }
 
-fn table(rows: &[CostRow]) -> String {
-    let columns = ["variant", "load", "price of", "samples/s", "$/1k", "$/1M", "basis", "verdict"];
+fn table(rows: &[CostRow], shown: &Shown) -> String {
+    let (per_1k, per_1m) = (shown.unit("1k"), shown.unit("1M"));
+    let columns =
+        ["variant", "load", "price of", "samples/s", &per_1k, &per_1m, "basis", "verdict"];
     let several = rows.iter().any(|row| row.model != rows[0].model);
     let cells = rows.iter().map(|row| {
         let variant =
@@ -178,8 +230,8 @@ fn table(rows: &[CostRow]) -> String {
             row.load.clone(),
             format!("{} {}", row.instance_type, row.term),
             format!("{:.0}", row.capacity_per_s),
-            money(row.usd_per_1k),
-            format!("{}{range}", money(row.usd_per_1m)),
+            money(shown.amount(row.usd_per_1k)),
+            format!("{}{range}", money(shown.amount(row.usd_per_1m))),
             row.provenance.clone(),
             verdict(row).to_owned(),
         ]

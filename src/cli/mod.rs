@@ -12,12 +12,16 @@ mod make;
 mod model;
 mod money;
 mod output;
+mod plan_rows;
 mod prices;
+mod prices_import;
+mod prices_show;
 mod profiles;
 mod progress;
 mod run;
 mod runs;
 mod runtime;
+mod shown;
 mod target;
 mod variants;
 mod verify;
@@ -140,7 +144,7 @@ fn dispatch(cli: Cli) -> Result<Ended> {
         Some(Command::Worker) => crate::measure::serve().map(fine),
         Some(Command::Gpus) => hardware::print_gpus().map(fine),
         Some(Command::Cost(args)) => cost::execute(&args, &settings()).map(fine),
-        Some(Command::Prices { command }) => prices::execute(&command).map(fine),
+        Some(Command::Prices { command }) => prices::execute(&command, &settings()).map(fine),
         Some(Command::Model { command }) => model::execute(&command, &settings()).map(fine),
         Some(Command::Compress(args)) => compress::execute(&args, &settings()),
         Some(Command::Variants { command }) => variants::execute(&command, &settings()).map(fine),

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::output::{self, Format};
+use super::plan_rows::{HEADER, cells, json, name, report};
+use super::prices_show::age;
+use super::shown::Shown;
 use crate::economics::{
-    Baseline, Business, Choice, DemandSpec, Evaluated, Offer, PriceTable, Shape,
-    cheapest_that_fits, evaluate, offers, pareto, parse_slo, stated,
+    Asked, Baseline, Business, Choice, Demand, DemandSpec, Evaluated, Paying, PriceTable, Shape,
+    binding, cheapest_that_fits, evaluate, pareto, parse_slo, shortlist, with_bands,
 };
 use crate::error::{Error, Result};
 use crate::store::{Record, SCHEMA_VERSION};
@@ -44,8 +47,8 @@ pub(super) struct Args {
     /// Share of its capacity that a replica is planned for; by the capacity's basis when left out
     #[arg(long, value_name = "SHARE")]
     utilization: Option<f64>,
-    /// What changes are held against: a variant's or an option's name
-    #[arg(long, value_name = "NAME")]
+    /// What changes are held against: a variant's or an option's name, on a machine's type if need be
+    #[arg(long, value_name = "NAME[@TYPE]")]
     baseline: Option<String>,
     /// Latency that must be kept to, e.g. `p99<50ms`
     #[arg(long, value_name = "BOUND")]
@@ -65,9 +68,23 @@ pub(super) struct Args {
     /// Target: share of the baseline's cost saved, e.g. `70%`
     #[arg(long, value_name = "SHARE")]
     min_saving: Option<String>,
-    /// Rows at most, the cheapest first
+    /// Rows at most, the cheapest first; what is recommended is always shown
     #[arg(long, value_name = "N")]
     top: Option<usize>,
+    /// Draw capacity, prices and demand from their ranges so many times, for a band around each month
+    #[arg(long, value_name = "N")]
+    draws: Option<u32>,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", requires = "draws")]
+    seed: Option<u64>,
+}
+
+/// What is priced, and how.
+pub(super) struct Asking<'a> {
+    pub records: &'a [Record],
+    pub table: &'a PriceTable,
+    pub choice: &'a Choice,
+    pub paying: &'a [Paying],
 }
 
 impl Args {
@@ -77,7 +94,9 @@ impl Args {
     }
 
     /// The file of assumptions with what the command line says on top.
-    fn business(&self) -> Result<(Business, PathBuf)> {
+    ///
+    /// With the folder that its paths are relative to.
+    pub(super) fn business(&self) -> Result<(PathBuf, Business)> {
         let here = PathBuf::from(".");
         let (mut business, base) = match &self.plan {
             None => (Business::default(), here),
@@ -117,8 +136,11 @@ impl Args {
         if let Some(text) = &self.min_saving {
             targets.min_saving = Some(share(text)?);
         }
+        let band = &mut business.band;
+        band.draws = self.draws.unwrap_or(band.draws);
+        band.seed = self.seed.unwrap_or(band.seed);
         business.check("the command line")?;
-        Ok((business, base))
+        Ok((base, business))
     }
 }
 
@@ -136,29 +158,25 @@ fn share(text: &str) -> Result<f64> {
 /// Prints what each way to serve costs for the demand.
 pub(super) fn execute(
     args: &Args,
-    records: &[Record],
-    table: &PriceTable,
-    choice: &Choice,
+    (base, business): (PathBuf, Business),
+    asking: &Asking<'_>,
+    shown: &Shown,
     format: Format,
 ) -> Result<()> {
-    let (business, base) = args.business()?;
     let Some(spec) = &business.demand else {
         return Err(Error::input("cost", "is asked for a fleet without a demand")
             .remedy("give --demand, e.g. --demand 10M/day, or [demand] in the file of --plan"));
     };
     let demand = spec.demand(&base)?;
     let slo = args.slo.as_deref().map(parse_slo).transpose()?;
-    let mut found = if records.is_empty() {
-        crate::economics::Offers::default()
-    } else {
-        offers(records, table, choice, slo.as_ref())?
-    };
-    found.all.extend(business.option.iter().map(|o| stated(o, demand.per_month())));
-    if found.all.is_empty() {
+    let asked = Asked::new(&business, &demand, asking.paying.to_vec())?;
+    let Asking { records, table, choice, .. } = asking;
+    let found = shortlist(records, table, choice, slo.as_ref(), &asked, args.top)?;
+    if found.offers.is_empty() {
         return Err(Error::input("cost", "has nothing to price")
             .remedy("name a run, or state an [[option]] in the file of --plan"));
     }
-    let mut rows = evaluate(&found.all, &business, &demand)?;
+    let mut rows = evaluate(&found.offers, &asked)?;
     rows.sort_by(|a, b| a.usd_per_month.total_cmp(&b.usd_per_month));
     if let Some(slo) = &slo
         && rows.iter().all(|row| !row.offer.excluded.is_empty())
@@ -167,36 +185,79 @@ pub(super) fn execute(
     }
     let front = pareto(&rows);
     let chosen = cheapest_that_fits(&rows);
-    let advice = advice(&rows, chosen);
-    let shown: Vec<usize> = (0..rows.len()).take(args.top.unwrap_or(usize::MAX)).collect();
+    let at = to_show(&rows, chosen, args.top);
+    if args.draws.is_some() {
+        let mut drawn: Vec<&mut Evaluated> = rows
+            .iter_mut()
+            .enumerate()
+            .filter(|(place, _)| at.contains(place))
+            .map(|(_, row)| row)
+            .collect();
+        with_bands(&mut drawn, &found.offers, &asked)?;
+    }
+    let advice = advice(&rows, chosen, shown);
+    let binds = chosen.map(|chosen| binding(&rows, chosen, &asked)).unwrap_or_default();
     let text = match format {
         Format::Json => output::json(&serde_json::json!({
             "schema_version": SCHEMA_VERSION,
             "demand": demand,
             "requests_per_month": demand.per_month(),
             "business": business,
-            "rows": shown.iter().map(|at| json(&rows[*at], front.contains(at), Some(*at) == chosen)).collect::<Vec<_>>(),
+            "currency": shown,
+            "plans": found.looked_at,
+            "rows": at.iter().map(|at| json(&rows[*at], front.contains(at), Some(*at) == chosen)).collect::<Vec<_>>(),
             "advice": advice,
+            "binding": binds,
+            "not_included": not_included(&business),
             "notes": found.notes,
         }))?,
-        Format::Csv => output::csv(&HEADER, shown.iter().map(|at| cells(&rows[*at])))?,
-        Format::Md => output::markdown(&HEADER, shown.iter().map(|at| cells(&rows[*at]))),
-        Format::Table => report(&rows, &shown, &front, chosen),
+        Format::Csv => output::csv(&HEADER, at.iter().map(|at| cells(&rows[*at], shown)))?,
+        Format::Md => output::markdown(&HEADER, at.iter().map(|at| cells(&rows[*at], shown))),
+        Format::Table => report(&rows, &at, &front, chosen, shown),
     };
     output::figures(&text)?;
-    if format == Format::Table {
-        let requests = demand.per_month();
-        let mut notes = vec![format!(
-            "{requests:.4e} requests a month of 730 hours, {:.1} a second on average, {:.1} at the peak",
-            demand.mean_per_s(),
-            demand.peak_per_s()
-        )];
-        notes.extend(not_included(&business));
-        notes.extend(found.notes);
-        let text: String = notes.iter().map(|note| output::wrapped("· ", note)).collect();
-        return output::figures(&(text + &output::wrapped("", &advice)));
+    if format != Format::Table {
+        return Ok(());
     }
-    Ok(())
+    let mut notes = vec![about(&demand)];
+    if at.len() < found.looked_at {
+        notes.push(format!("{} of {} plans are shown", at.len(), found.looked_at));
+    }
+    notes.extend(shown.note());
+    let dates = at.iter().filter_map(|at| rows[*at].offer.price.as_ref());
+    notes.extend(age(dates.map(|price| price.date.as_str())));
+    let left = not_included(&business);
+    if !left.is_empty() {
+        notes.push(format!("not included: {}", left.join(", ")));
+    }
+    notes.extend(found.notes);
+    let text: String = notes.iter().map(|note| output::wrapped("· ", note)).collect();
+    let binds: String = binds.iter().map(|why| output::wrapped("  bound by ", why)).collect();
+    output::figures(&(text + &output::wrapped("", &advice) + &binds))
+}
+
+/// Which rows are shown: the first ones of what was measured, then of what is assumed; and the recommended one.
+fn to_show(rows: &[Evaluated], chosen: Option<usize>, top: Option<usize>) -> Vec<usize> {
+    let rank = |at: &usize| {
+        (!rows[*at].offer.excluded.is_empty(), crate::economics::is_assumed(&rows[*at]))
+    };
+    let mut at: Vec<usize> = (0..rows.len()).collect();
+    // Stable: by cost within each.
+    at.sort_by_key(rank);
+    let Some(top) = top else { return at };
+    let is_past = chosen.is_some_and(|chosen| !at[..top.min(at.len())].contains(&chosen));
+    at.truncate(top);
+    at.extend(chosen.filter(|_| is_past));
+    at
+}
+
+fn about(demand: &Demand) -> String {
+    format!(
+        "{:.4e} requests a month of 730 hours, {:.1} a second on average, {:.1} at the peak",
+        demand.per_month(),
+        demand.mean_per_s(),
+        demand.peak_per_s()
+    )
 }
 
 /// Why no row can be chosen, and which was nearest.
@@ -218,23 +279,26 @@ fn none_fits(rows: &[Evaluated], percentile: &str, ms: f64) -> Error {
 }
 
 /// What comes on top of machines and is not counted.
-fn not_included(business: &Business) -> Vec<String> {
+fn not_included(business: &Business) -> Vec<&'static str> {
     let extras = &business.extras;
-    let left: Vec<&str> = [
+    [
         (extras.load_balancer_usd_per_month.is_none(), "load balancer"),
         (extras.egress_usd_per_gb.is_none(), "egress"),
         (extras.storage_gb.is_none() || extras.storage_usd_per_gb_month.is_none(), "storage"),
+        (
+            business.baseline.is_some() && business.value == crate::economics::Value::default(),
+            "the worth of latency and quality",
+        ),
     ]
     .into_iter()
     .filter_map(|(is_left, name)| is_left.then_some(name))
-    .collect();
-    if left.is_empty() { Vec::new() } else { vec![format!("not included: {}", left.join(", "))] }
+    .collect()
 }
 
 /// The decision in words.
-fn advice(rows: &[Evaluated], chosen: Option<usize>) -> String {
+fn advice(rows: &[Evaluated], chosen: Option<usize>, shown: &Shown) -> String {
     let Some(row) = chosen.map(|at| &rows[at]) else {
-        let missed: Vec<String> = rows
+        let mut missed: Vec<String> = rows
             .iter()
             .filter(|row| row.offer.excluded.is_empty())
             .map(|row| {
@@ -242,20 +306,22 @@ fn advice(rows: &[Evaluated], chosen: Option<usize>) -> String {
                 format!("{} misses {}", row.offer.name, all.collect::<Vec<_>>().join(", "))
             })
             .collect();
+        missed.dedup();
         return if missed.is_empty() {
             "nothing can be chosen: every row says why".to_owned()
         } else {
             format!("nothing meets all targets: {}", missed.join("; "))
         };
     };
+    let money = |usd: f64| shown.words(usd);
     let mut text =
-        format!("cheapest that fits: {}, ${:.2} a month", name(&row.offer), row.usd_per_month);
+        format!("cheapest that fits: {}, {} a month", name(&row.offer), money(row.usd_per_month));
     if let Some(versus) = &row.versus {
         let returns = &versus.returns;
         let sign = if returns.saving_per_month < 0.0 { "costs" } else { "saves" };
         text.push_str(&format!(
-            ", {sign} ${:.2} ({:.2} %)",
-            returns.saving_per_month.abs(),
+            ", {sign} {} ({:.2} %)",
+            money(returns.saving_per_month.abs()),
             returns.saving_share.abs() * 100.0
         ));
         match returns.payback_months {
@@ -263,157 +329,7 @@ fn advice(rows: &[Evaluated], chosen: Option<usize>) -> String {
             Some(months) => text.push_str(&format!(", pays back in {months:.2} months")),
             None => text.push_str(", never pays back"),
         }
-        text.push_str(&format!("; net present value ${:.2}", returns.npv));
+        text.push_str(&format!("; net present value {}", money(returns.npv)));
     }
     text
-}
-
-fn name(offer: &Offer) -> String {
-    match (&offer.price, &offer.case_id) {
-        (Some(price), Some(_)) => format!("{} on {}", offer.name, price.instance_type),
-        _ => offer.name.clone(),
-    }
-}
-
-/// A row as the machine contract has it.
-fn json(row: &Evaluated, is_front: bool, is_chosen: bool) -> serde_json::Value {
-    let (offer, price) = (&row.offer, row.offer.price.as_ref());
-    serde_json::json!({
-        "case_id": offer.case_id,
-        "variant": offer.name,
-        "backend": offer.backend,
-        "load": offer.load,
-        "provider": price.map(|p| &p.provider),
-        "instance_type": price.map(|p| &p.instance_type),
-        "region": price.map(|p| &p.region),
-        "term": price.map(|p| &p.term),
-        "usd_per_hour": price.map(|p| p.usd_per_hour),
-        "price_date": price.map(|p| &p.date),
-        "price_source": price.map(|p| &p.source),
-        "capacity_per_s": offer.capacity.map(|c| c.per_s),
-        "capacity_basis": offer.capacity.map(|c| c.basis.name()),
-        "utilization": row.utilization,
-        "replicas": row.replicas,
-        "mean_replicas": row.mean_replicas,
-        "busy": row.busy,
-        "in_flight": row.in_flight,
-        "latency_ms": offer.latency_ms,
-        "latency_is": offer.latency_is,
-        "quality": offer.quality,
-        "usd_per_request": row.usd_per_request,
-        "usd_per_1k": row.usd_per_1k,
-        "usd_per_1m": row.usd_per_1m,
-        "usd_per_1m_saturated": row.usd_per_1m_saturated,
-        "usd_per_month": row.usd_per_month,
-        "usd_per_month_low": row.usd_per_month_low,
-        "usd_per_month_high": row.usd_per_month_high,
-        "usd_three_years": row.usd_three_years,
-        "versus_baseline": row.versus,
-        "targets": row.targets,
-        "excluded": offer.excluded,
-        "pareto": is_front,
-        "recommended": is_chosen,
-        "provenance": price.map_or(offer.provenance.as_str(), |p| p.provenance.as_str()),
-    })
-}
-
-const HEADER: [&str; 20] = [
-    "variant",
-    "load",
-    "instance_type",
-    "term",
-    "usd_per_hour",
-    "capacity_per_s",
-    "capacity_basis",
-    "utilization",
-    "replicas",
-    "latency_ms",
-    "quality",
-    "usd_per_1k",
-    "usd_per_1m",
-    "usd_per_1m_saturated",
-    "usd_per_month",
-    "usd_three_years",
-    "saving_share",
-    "payback_months",
-    "targets",
-    "excluded",
-];
-
-fn cells(row: &Evaluated) -> [String; 20] {
-    let (offer, price) = (&row.offer, row.offer.price.as_ref());
-    let number = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
-    let text = |value: Option<&String>| value.cloned().unwrap_or_default();
-    let returns = row.versus.as_ref().map(|v| &v.returns);
-    [
-        offer.name.clone(),
-        text(offer.load.as_ref()),
-        text(price.map(|p| &p.instance_type)),
-        text(price.map(|p| &p.term)),
-        number(price.map(|p| p.usd_per_hour)),
-        number(offer.capacity.map(|c| c.per_s)),
-        offer.capacity.map(|c| c.basis.name().to_owned()).unwrap_or_default(),
-        number(row.utilization),
-        row.replicas.map(|n| n.to_string()).unwrap_or_default(),
-        number(offer.latency_ms),
-        number(offer.quality),
-        row.usd_per_1k.to_string(),
-        row.usd_per_1m.to_string(),
-        number(row.usd_per_1m_saturated),
-        row.usd_per_month.to_string(),
-        row.usd_three_years.to_string(),
-        number(returns.map(|r| r.saving_share)),
-        number(returns.and_then(|r| r.payback_months)),
-        missed(row),
-        offer.excluded.join("; "),
-    ]
-}
-
-/// Targets that are missed.
-fn missed(row: &Evaluated) -> String {
-    let all = row.targets.iter().filter(|t| !t.met);
-    let words = all.map(|t| format!("misses {}", t.target)).collect::<Vec<_>>();
-    match (row.targets.is_empty(), words.is_empty()) {
-        (true, _) => String::new(),
-        (false, true) => "met".to_owned(),
-        _ => words.join(", "),
-    }
-}
-
-fn report(rows: &[Evaluated], shown: &[usize], front: &[usize], chosen: Option<usize>) -> String {
-    let columns =
-        ["variant", "price of", "req/s", "n", "$/1M", "$/month", "saving", "ms", "quality", ""];
-    let cells = shown.iter().map(|at| {
-        let row = &rows[*at];
-        let price = row.offer.price.as_ref();
-        let saving =
-            row.versus.as_ref().map(|v| format!("{:.1} %", v.returns.saving_share * 100.0));
-        let capacity = row.offer.capacity.map(|c| format!("{:.0} {}", c.per_s, c.basis.name()));
-        let mark = match (Some(*at) == chosen, front.contains(at)) {
-            (true, _) => "← cheapest",
-            (false, true) => "pareto",
-            _ => "",
-        };
-        let mark = match (row.offer.excluded.first(), missed(row)) {
-            (Some(why), _) => why.clone(),
-            (None, missed) if missed.starts_with("misses") => missed,
-            _ => mark.to_owned(),
-        };
-        vec![
-            match &row.offer.load {
-                Some(load) => format!("{} {load}", row.offer.name),
-                None => row.offer.name.clone(),
-            },
-            price.map(|p| format!("{} {}", p.instance_type, p.term)).unwrap_or_default(),
-            capacity.unwrap_or_default(),
-            row.replicas.map(|n| n.to_string()).unwrap_or_default(),
-            format!("{:.4}", row.usd_per_1m),
-            format!("{:.2}", row.usd_per_month),
-            saving.unwrap_or_default(),
-            row.offer.latency_ms.map(|ms| format!("{ms:.1}")).unwrap_or_default(),
-            row.offer.quality.map(|q| format!("{q:.3}")).unwrap_or_default(),
-            mark,
-        ]
-    });
-    output::ruled(&columns.map(String::from), &cells.collect::<Vec<_>>())
 }

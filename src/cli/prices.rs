@@ -1,16 +1,15 @@
 //! `infermark prices`: what is known of prices, with source and date each.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use super::output::{self, Format};
-use crate::economics::{
-    About, AwsOffer, AzureRetail, GcpBilling, Imported, PriceSource, PriceTable, SkyPilot, Term,
-};
+use super::prices_import::{self, Import, Update};
+use super::prices_show;
+use crate::economics::{Currencies, PriceTable, Term};
 use crate::error::{Error, Result};
-use crate::units::wall_clock;
+use crate::settings::Settings;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -35,135 +34,78 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Read a provider's own price list into a file that `--prices` takes
-    Import {
-        /// The list, as its owner has it; `-` reads standard input
-        file: PathBuf,
-        /// What kind of list it is
-        #[arg(long, value_enum)]
-        from: From,
-        /// Whose prices they are, where the list does not say: aws, gcp, azure, …
-        #[arg(long)]
-        provider: Option<String>,
-        /// When the list was made, YYYY-MM-DD, where it does not say
-        #[arg(long, default_value = "unknown")]
-        date: String,
-        /// The file to write
-        #[arg(long, short, value_name = "CSV")]
-        out: PathBuf,
+    /// Show all that is known of some types: every region and way to pay, and when a commitment is worth it
+    Show {
+        /// Instance types, e.g. `c7i.xlarge`
+        #[arg(required = true)]
+        instance: Vec<String>,
+        /// Also the prices of this file
+        #[arg(long, value_name = "CSV")]
+        prices: Option<PathBuf>,
+        /// How they are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
+    /// Compare two files of prices: what is new, gone, dearer and cheaper
+    Diff {
+        /// The earlier one, or `built-in`
+        before: PathBuf,
+        /// The later one, or `built-in`
+        after: PathBuf,
+        /// How they are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Read a provider's own price list into a file that `--prices` takes
+    Import(Import),
+    /// Fetch a provider's own price list into a file that `--prices` takes
+    Update(Update),
 }
 
-/// Kinds of price lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum From {
-    /// `SkyPilot`'s catalogue of a cloud, `vms.csv`
-    Skypilot,
-    /// AWS's price list of a region, `index.csv`
-    AwsOffer,
-    /// Azure's Retail Prices API: its pages, one after the other
-    AzureRetail,
-    /// Google's Cloud Billing Catalog: its pages, one after the other
-    GcpBilling,
-}
-
-impl From {
-    fn source(self) -> Result<Box<dyn PriceSource>> {
-        Ok(match self {
-            Self::Skypilot => Box::new(SkyPilot),
-            Self::AwsOffer => Box::new(AwsOffer),
-            Self::AzureRetail => Box::new(AzureRetail),
-            Self::GcpBilling => {
-                Box::new(GcpBilling { machines: PriceTable::built_in()?.instances })
-            }
-        })
+/// One file's prices, or ours.
+fn alone(path: &PathBuf) -> Result<PriceTable> {
+    if path.as_os_str() == "built-in" {
+        return PriceTable::built_in();
     }
-
-    /// Whose prices such a list has; `None` where it may be anybody's.
-    fn provider(self) -> Option<&'static str> {
-        match self {
-            Self::Skypilot => None,
-            Self::AwsOffer => Some("aws"),
-            Self::AzureRetail => Some("azure"),
-            Self::GcpBilling => Some("gcp"),
-        }
-    }
-}
-
-/// Reads a list and writes what it holds.
-fn import(file: &Path, from: From, provider: Option<&str>, date: &str, out: &Path) -> Result<()> {
-    let remedy = "write the day as YYYY-MM-DD, e.g. --date 2026-07-30";
-    if date != "unknown" && date.parse::<jiff::civil::Date>().is_err() {
-        return Err(Error::input("--date", format!("`{date}` is no day")).remedy(remedy));
-    }
-    let today =
-        jiff::Timestamp::try_from(wall_clock()).map(|t| t.to_zoned(jiff::tz::TimeZone::UTC).date());
-    if let (Ok(day), Ok(today)) = (date.parse::<jiff::civil::Date>(), today)
-        && day > today
-    {
-        return Err(Error::input("--date", format!("{date} is in the future")).remedy(remedy));
-    }
-    let provider = provider.or(from.provider()).ok_or_else(|| {
-        Error::input("--provider", "is not given, and the list does not say")
-            .remedy("name the cloud: --provider aws")
-    })?;
-    let list = from.source()?;
-    let source = file.file_name().map_or("standard input".into(), |n| n.to_string_lossy());
-    let about = About {
-        source: format!("{}: {source}", list.name()),
-        provider: provider.to_owned(),
-        date: date.to_owned(),
-    };
-    let mut input: Box<dyn Read> = if file == Path::new("-") {
-        Box::new(std::io::stdin().lock())
-    } else {
-        let opened =
-            std::fs::File::open(file).map_err(|e| Error::io(file, "read the prices", &e))?;
-        Box::new(std::io::BufReader::with_capacity(1 << 20, opened))
-    };
-    let mut found = Imported::default();
-    list.read(input.as_mut(), &about, &mut found)?;
-    if found.quotes.is_empty() {
-        let why: Vec<String> =
-            found.left_out.iter().map(|(why, n)| format!("{n} × {why}")).collect();
-        let message = format!("holds no price in {} rows: {}", found.rows, why.join(", "));
-        return Err(Error::input(file.display(), message)
-            .remedy("is it a list of the kind that --from names?"));
-    }
-    std::fs::write(out, found.to_csv()?).map_err(|e| Error::io(out, "write the prices", &e))?;
-    output::say(&format!(
-        "{} prices of {} machines from {} rows: {}",
-        found.quotes.len(),
-        found.instances.len(),
-        found.rows,
-        out.display()
-    ));
-    for (why, count) in &found.left_out {
-        output::say(&format!("  left out: {count} × {why}"));
-    }
-    Ok(())
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read the prices", &e))?;
+    let mut table = PriceTable::default();
+    table.add(&path.display().to_string(), &text)?;
+    Ok(table)
 }
 
 /// Our table, with the user's own prices on top.
 pub(super) fn table(own: Option<&PathBuf>) -> Result<PriceTable> {
+    table_with(own, &Currencies::new())
+}
+
+/// The same, for prices in other currencies, too.
+pub(super) fn table_with(own: Option<&PathBuf>, currencies: &Currencies) -> Result<PriceTable> {
     let mut table = PriceTable::built_in()?;
     if let Some(path) = own {
         let text =
             std::fs::read_to_string(path).map_err(|e| Error::io(path, "read the prices", &e))?;
-        table.add(&path.display().to_string(), &text)?;
+        table.add_with(&path.display().to_string(), &text, currencies)?;
     }
     Ok(table)
 }
 
-pub(super) fn execute(command: &Command) -> Result<()> {
+pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
     let (provider, instance, region, term, prices, format) = match command {
         Command::List { provider, instance, region, term, prices, format } => {
             (provider, instance, region, term, prices, format)
         }
-        Command::Import { file, from, provider, date, out } => {
-            return import(file, *from, provider.as_deref(), date, out);
+        Command::Show { instance, prices, format } => {
+            return prices_show::show(instance, &table(prices.as_ref())?, *format);
         }
+        Command::Diff { before, after, format } => {
+            return prices_show::diff(&alone(before)?, &alone(after)?, *format);
+        }
+        Command::Import(args) => return prices_import::import(args, &settings.cache),
+        Command::Update(args) => return prices_import::update(args, settings),
     };
+    if region.as_ref().is_some_and(|region| region.trim().is_empty()) {
+        return Err(Error::input("--region", "is empty").remedy("name a region, or leave it out"));
+    }
     let mut table = table(prices.as_ref())?;
     let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
     table.quotes.retain(|q| {

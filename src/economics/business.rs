@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::HOURS_A_MONTH;
+use super::currency::Currencies;
 use super::demand::{Demand, Shape, parse_rate};
 use super::fleet::Rules;
+use super::pay::{Hourly, SpotRules};
+use super::terms::Owned;
 use crate::error::{Error, Result};
 
 /// A file of assumptions, e.g. `money.toml`: docs/money.md has every key.
@@ -29,6 +32,40 @@ pub struct Business {
     pub targets: Targets,
     /// Share off the list price that was negotiated: 0.1 is 10 %.
     pub discount: f64,
+    /// What it is to have machines taken away.
+    pub spot: SpotRules,
+    /// What latency and quality are worth.
+    pub value: Value,
+    /// How many draws a band is made of.
+    pub band: Draws,
+    /// Rates of other currencies, by their code.
+    pub rate: Currencies,
+}
+
+/// `[value]`: what latency and quality are worth to whoever pays; nothing where it is left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Value {
+    /// Worth of one millisecond less for a million requests.
+    pub usd_per_1m_per_ms: Option<f64>,
+    /// Cost of an answer that is wrong and was right before.
+    pub usd_per_wrong_answer: Option<f64>,
+}
+
+/// `[band]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Draws {
+    /// How many.
+    pub draws: u32,
+    /// Of this seed.
+    pub seed: u64,
+}
+
+impl Default for Draws {
+    fn default() -> Self {
+        Self { draws: 2000, seed: 0 }
+    }
 }
 
 /// `[demand]`
@@ -60,8 +97,16 @@ pub struct DemandSpec {
 pub struct Stated {
     /// What it is called.
     pub name: String,
-    /// Price of a replica, with `capacity_per_s`.
+    /// Price of a machine, with `capacity_per_s`.
     pub usd_per_hour: Option<f64>,
+    /// Its price where it can be taken away.
+    pub usd_per_hour_spot: Option<f64>,
+    /// Its price committed for a year.
+    pub usd_per_hour_1y: Option<f64>,
+    /// Its price committed for three years.
+    pub usd_per_hour_3y: Option<f64>,
+    /// Or a machine of one's own, with `capacity_per_s`.
+    pub owned: Option<Owned>,
     /// Requests a second of a replica.
     pub capacity_per_s: Option<f64>,
     /// Or the whole bill.
@@ -194,156 +239,22 @@ impl Stated {
             .or_else(|| Some(self.usd_per_day? * HOURS_A_MONTH / 24.0))
             .or_else(|| Some(self.usd_per_1k? * requests_per_month / 1000.0))
     }
-}
 
-impl Business {
-    /// Reads a file of assumptions. Errors name the key.
-    pub fn parse(name: &str, text: &str) -> Result<Self> {
-        let business: Self = toml::from_str(text).map_err(|e| {
-            Error::input(name, e.to_string().trim().to_owned())
-                .remedy("docs/money.md lists the keys of a file of assumptions")
-        })?;
-        business.check(name)?;
-        Ok(business)
-    }
-
-    /// Numbers that cannot be.
-    pub fn check(&self, name: &str) -> Result<()> {
-        let refuse = |key: String, why: &str| {
-            Err(Error::input(format!("{name}: {key}"), why)
-                .remedy("docs/money.md says what each key means"))
-        };
-        let mut above: Vec<(String, Option<f64>)> = Vec::new();
-        let mut not_below: Vec<(String, Option<f64>)> = Vec::new();
-        let mut shares: Vec<(String, Option<f64>)> = Vec::new();
-        for (at, option) in self.option.iter().enumerate() {
-            if option.name.trim().is_empty() {
-                return refuse(format!("option {}", at + 1), "has no name");
-            }
-            let key = |k: &str| format!("option `{}`: {k}", option.name);
-            above.extend([
-                (key("usd_per_hour"), option.usd_per_hour),
-                (key("capacity_per_s"), option.capacity_per_s),
-                (key("latency_ms"), option.latency_ms),
-                (key("usd_per_month"), option.usd_per_month),
-                (key("usd_per_day"), option.usd_per_day),
-                (key("usd_per_1k"), option.usd_per_1k),
-            ]);
-            shares.push((key("accuracy"), option.accuracy));
-            let bills = [option.usd_per_month, option.usd_per_day, option.usd_per_1k];
-            let bills = bills.iter().flatten().count();
-            let replica = (option.usd_per_hour.is_some(), option.capacity_per_s.is_some());
-            if (bills, replica) != (1, (false, false)) && (bills, replica) != (0, (true, true)) {
-                return refuse(
-                    format!("option `{}`", option.name),
-                    "needs usd_per_hour with capacity_per_s, or one of usd_per_month, usd_per_day and \
-                     usd_per_1k",
-                );
-            }
+    /// Prices of a machine, as far as they are stated.
+    pub fn hourly(&self) -> Hourly {
+        Hourly {
+            on_demand: self.usd_per_hour,
+            spot: self.usd_per_hour_spot,
+            one_year: self.usd_per_hour_1y,
+            three_years: self.usd_per_hour_3y,
+            owned: self.owned.map(|own| own.usd_per_month() / HOURS_A_MONTH),
         }
-        if let Some(baseline) = &self.baseline {
-            if baseline.of.is_some() == baseline.usd_per_month.is_some() {
-                return refuse("baseline".to_owned(), "needs `of` or usd_per_month, and not both");
-            }
-            above.extend([
-                ("baseline.usd_per_month".to_owned(), baseline.usd_per_month),
-                ("baseline.latency_ms".to_owned(), baseline.latency_ms),
-            ]);
-            shares.push(("baseline.accuracy".to_owned(), baseline.accuracy));
-        }
-        let targets = &self.targets;
-        above.extend([
-            ("targets.max_usd_per_month".to_owned(), targets.max_usd_per_month),
-            ("targets.min_speedup".to_owned(), targets.min_speedup),
-            ("targets.max_latency_ms".to_owned(), targets.max_latency_ms),
-            ("fleet.utilization".to_owned(), self.fleet.utilization),
-            ("fleet.share".to_owned(), Some(self.fleet.share)),
-        ]);
-        shares.extend([
-            ("targets.min_accuracy".to_owned(), targets.min_accuracy),
-            ("targets.max_drop".to_owned(), targets.max_drop),
-            ("targets.min_saving".to_owned(), targets.min_saving),
-            ("fleet.utilization".to_owned(), self.fleet.utilization),
-            ("fleet.share".to_owned(), Some(self.fleet.share)),
-            ("change.price_range".to_owned(), Some(self.change.price_range)),
-            ("change.demand_range".to_owned(), Some(self.change.demand_range)),
-        ]);
-        let (change, extras) = (&self.change, &self.extras);
-        not_below.extend([
-            ("change.hours".to_owned(), Some(change.hours)),
-            ("change.usd_per_hour".to_owned(), Some(change.usd_per_hour)),
-            ("change.other_usd".to_owned(), Some(change.other_usd)),
-            ("change.interest".to_owned(), Some(change.interest)),
-            ("extras.load_balancer_usd_per_month".to_owned(), extras.load_balancer_usd_per_month),
-            ("extras.egress_usd_per_gb".to_owned(), extras.egress_usd_per_gb),
-            ("extras.storage_gb".to_owned(), extras.storage_gb),
-            ("extras.storage_usd_per_gb_month".to_owned(), extras.storage_usd_per_gb_month),
-        ]);
-        if let Some(demand) = &self.demand {
-            not_below.push(("demand.payload_bytes".to_owned(), Some(demand.payload_bytes)));
-            if !(demand.peak_to_mean.is_finite() && demand.peak_to_mean >= 1.0) {
-                return refuse("demand.peak_to_mean".to_owned(), "must be 1 or above");
-            }
-            if !(demand.growth_per_month.is_finite() && demand.growth_per_month > -1.0) {
-                return refuse("demand.growth_per_month".to_owned(), "must be above -1");
-            }
-        }
-        let bad = |list: &[(String, Option<f64>)], fits: fn(f64) -> bool| {
-            list.iter()
-                .find(|(_, v)| v.is_some_and(|v| !(v.is_finite() && fits(v))))
-                .map(|(k, _)| k.clone())
-        };
-        if let Some(key) = bad(&above, |v| v > 0.0) {
-            return refuse(key, "must be above 0");
-        }
-        if let Some(key) = bad(&not_below, |v| v >= 0.0) {
-            return refuse(key, "must be 0 or above");
-        }
-        if let Some(key) = bad(&shares, |v| (0.0..=1.0).contains(&v)) {
-            return refuse(key, "is a share, from 0 to 1");
-        }
-        if !(0.0..1.0).contains(&self.discount) {
-            return refuse("discount".to_owned(), "is a share, from 0 to below 1");
-        }
-        if change.months == 0 || change.months > 120 {
-            return refuse("change.months".to_owned(), "must be from 1 to 120");
-        }
-        Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_names_its_key() {
-        let parse = |text: &str| Business::parse("money.toml", text);
-        assert!(
-            parse("[demand]\nrate = \"1M/day\"\n[[option]]\nname = \"a\"\nusd_per_day = 150.0\n")
-                .is_ok()
-        );
-        for (text, says) in [
-            ("[demnd]\nrate = \"1/s\"\n", "demnd"),
-            ("[[option]]\nname = \"a\"\nusd_per_hour = 1.0\n", "option `a`"),
-            (
-                "[[option]]\nname = \"a\"\nusd_per_hour = -1.0\ncapacity_per_s = 2.0\n",
-                "usd_per_hour",
-            ),
-            (
-                "[[option]]\nname = \"a\"\nusd_per_hour = 1.0\ncapacity_per_s = 0.0\n",
-                "capacity_per_s",
-            ),
-            ("[[option]]\nusd_per_day = 1.0\n", "no name"),
-            ("[baseline]\naccuracy = 0.9\n", "baseline"),
-            ("[targets]\nmin_accuracy = 90.0\n", "min_accuracy"),
-            ("[demand]\nrate = \"1/s\"\npeak_to_mean = 0.5\n", "peak_to_mean"),
-            ("[fleet]\nutilization = 0.0\n", "utilization"),
-            ("discount = 1.0\n", "discount"),
-            ("[change]\nmonths = 0\n", "months"),
-        ] {
-            let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(says) && error.contains("money.toml"), "{text}: {error}");
-        }
+impl Extras {
+    /// Disks of a machine, in USD a month.
+    pub fn disks(&self) -> f64 {
+        self.storage_gb.unwrap_or(0.0) * self.storage_usd_per_gb_month.unwrap_or(0.0)
     }
 }

@@ -3,7 +3,9 @@
 //! A measurement belongs to the hardware it was made on. A machine that is no instance type of the
 //! table is priced by the nearest microarchitecture, pro rata by virtual CPU, and says so.
 
-use super::price::{Instance, PriceTable, Quote, Term};
+use super::catalogue::{Catalogue, Kind};
+use super::price::{Instance, Quote, Term};
+use super::region::Place;
 use crate::error::{Error, Result};
 use crate::hardware::{UNKNOWN, distance};
 use crate::store::Record;
@@ -14,54 +16,53 @@ pub struct Choice {
     /// Instance types, e.g. `c7i.xlarge`; empty for the machine's own or the nearest.
     pub instances: Vec<String>,
     /// The whole machine's price, instead of any table's.
-    pub usd_per_hour: Option<f64>,
-    /// A region's own name; the first of each type when left out.
-    pub region: Option<String>,
-    /// How it is paid for.
-    pub term: Term,
+    pub given: Option<Quote>,
+    /// Where the machine stands.
+    pub place: Place,
+    /// Price every type that was not measured, too, as if it measured alike.
+    pub assume: bool,
 }
 
 /// A price for the CPUs that were measured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Priced {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Priced<'a> {
     /// The quote; its price is for the whole machine.
-    pub quote: Quote,
+    pub quote: &'a Quote,
     /// The machine; `None` for a price that the user gave.
-    pub instance: Option<Instance>,
+    pub instance: Option<&'a Instance>,
     /// Price an hour of what was measured.
     pub usd_per_hour: f64,
+    /// How many times the CPUs that were measured the machine has; 1 where it is paid for whole.
+    pub times: f64,
     /// `list price`: the measured machine's own. `pro-rata`: by virtual CPU, of a machine with the
     /// same or the nearest microarchitecture. `assumed`: of a machine that measures otherwise.
     /// `given`: by the user.
     pub provenance: &'static str,
-    /// What a reader must know about it.
-    pub note: String,
+    why: Why,
 }
 
-/// The prices for a record, one for each instance type asked for.
-///
-/// An error when the table knows no price for it, never a price of 0.
-pub fn choose(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Vec<Priced>> {
-    if let Some(usd_per_hour) = choice.usd_per_hour {
+/// Why this price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Given,
+    Named,
+    Assumed,
+    /// How many generations away it is, and whether its vCPUs are the same part of a core: 0 yes, 1 unknown, 2 no.
+    Nearest(usize, u8),
+    OwnAccelerator,
+    AnyAccelerator,
+}
+
+impl Choice {
+    /// The price that the user says the measured CPUs have.
+    ///
+    /// An error for what no machine costs.
+    pub fn give(&mut self, usd_per_hour: f64) -> Result<()> {
         if !(1e-6..=1e6).contains(&usd_per_hour) {
             return Err(Error::input("--usd-per-hour", format!("is {usd_per_hour}"))
                 .remedy("give what the measured CPUs cost an hour, above 0"));
         }
-        return Ok(vec![given(usd_per_hour)]);
-    }
-    if !choice.instances.is_empty() {
-        return choice.instances.iter().map(|name| named(record, table, choice, name)).collect();
-    }
-    let own = record.machine.as_ref().and_then(|m| m.instance_type.as_ref());
-    if let Some(own) = own.filter(|own| table.instances.iter().any(|i| i.instance_type == **own)) {
-        return Ok(vec![named(record, table, choice, own)?]);
-    }
-    Ok(vec![nearest(record, table, choice)?])
-}
-
-fn given(usd_per_hour: f64) -> Priced {
-    Priced {
-        quote: Quote {
+        self.given = Some(Quote {
             provider: "own".to_owned(),
             instance_type: "as given".to_owned(),
             region: UNKNOWN.to_owned(),
@@ -71,86 +72,192 @@ fn given(usd_per_hour: f64) -> Priced {
             date: UNKNOWN.to_owned(),
             source: "--usd-per-hour".to_owned(),
             basis: "given".to_owned(),
-        },
-        instance: None,
-        usd_per_hour,
-        provenance: "given",
-        note: format!("priced at {usd_per_hour} $ an hour for the measured CPUs, as given"),
+        });
+        Ok(())
     }
 }
 
-/// The instance type called `name`.
-fn named(record: &Record, table: &PriceTable, choice: &Choice, name: &str) -> Result<Priced> {
-    let all: Vec<&Quote> = table.quotes.iter().filter(|q| q.instance_type == name).collect();
-    if all.is_empty() {
-        return Err(Error::input(format!("instance type `{name}`"), "has no known price").remedy(
-            "`infermark prices list` shows those that have; or give --usd-per-hour or --prices",
-        ));
+impl Priced<'_> {
+    /// What a reader must know about it.
+    pub fn note(&self, record: &Record) -> String {
+        let quote = self.quote;
+        let all = || match (self.instance, &self.instance.and_then(|i| i.accelerator.clone())) {
+            (_, Some(accelerator)) => {
+                format!("all, with an idle {accelerator}, of {}", words(quote))
+            }
+            (Some(instance), None) if (self.times - 1.0).abs() < 1e-9 => {
+                format!("all {} vCPUs of {}", instance.vcpus, words(quote))
+            }
+            (Some(instance), None) => format!(
+                "{} of {} vCPUs, pro rata, of {}",
+                record.effective_cpus.time(),
+                instance.vcpus,
+                words(quote)
+            ),
+            (None, None) => words(quote),
+        };
+        let own = microarchitecture(record);
+        let theirs = self.instance.map(theirs).unwrap_or_default();
+        match self.why {
+            Why::Given => format!(
+                "priced at {} $ an hour for the measured CPUs, as given",
+                quote.usd_per_hour
+            ),
+            Why::Named => all(),
+            Why::Assumed => format!(
+                "ASSUMED: measured on {own}, priced as {} ({theirs}), which was not measured; {}",
+                quote.instance_type,
+                all()
+            ),
+            Why::Nearest(near, threads) => {
+                let how = if near == 0 {
+                    format!("same microarchitecture, {theirs}")
+                } else {
+                    format!("nearest microarchitecture, {theirs} for {own}")
+                };
+                let threads = match threads {
+                    0 => "",
+                    1 => "; its vCPUs may be half cores",
+                    _ => "; its vCPUs are other parts of a core than this machine's CPUs",
+                };
+                format!("NOT this machine's own price: {how}{threads}; {}", all())
+            }
+            Why::OwnAccelerator => format!("all of {}", words(quote)),
+            Why::AnyAccelerator => format!(
+                "ASSUMED: ran on {}, priced as if that were one {}; all of {}",
+                record.case.backend,
+                self.instance.and_then(|i| i.accelerator.as_deref()).unwrap_or(UNKNOWN),
+                words(quote)
+            ),
+        }
     }
+}
+
+/// The prices for a record: one for each instance type asked for, or the machine's own or nearest one, and, where
+/// that is asked for, all others as assumed ones behind it.
+///
+/// An error when the table knows no price for it, never a price of 0.
+pub fn choose<'a>(
+    record: &Record,
+    catalogue: &Catalogue<'a>,
+    choice: &'a Choice,
+    term: Term,
+) -> Result<Vec<Priced<'a>>> {
+    if let Some(quote) = &choice.given {
+        let usd_per_hour = quote.usd_per_hour;
+        let (provenance, why) = ("given", Why::Given);
+        return Ok(vec![Priced {
+            quote,
+            instance: None,
+            usd_per_hour,
+            times: 1.0,
+            provenance,
+            why,
+        }]);
+    }
+    if !choice.instances.is_empty() {
+        let all =
+            choice.instances.iter().map(|name| named(record, catalogue, (choice, term), name));
+        return all.collect();
+    }
+    let own =
+        own_type(record).filter(|own| catalogue.kind(own).is_some_and(|k| k.instance.is_some()));
+    let first = match own {
+        Some(own) => named(record, catalogue, (choice, term), own),
+        None => nearest(record, catalogue, (choice, term)),
+    };
+    if !choice.assume {
+        return Ok(vec![first?]);
+    }
+    let mut all: Vec<Priced<'a>> = first.into_iter().collect();
+    let taken = all.first().map(|p| p.quote.instance_type.as_str());
+    for kind in catalogue.kinds.iter().filter(|kind| Some(kind.name) != taken) {
+        let fits = kind.instance.is_some_and(|i| i.accelerator.is_none() == on_cpu(record));
+        if let (true, Some(quote), Some(instance)) =
+            (fits, kind.quote(&choice.place, term), kind.instance)
+        {
+            all.push(of_type(record, quote, instance));
+        }
+    }
+    if all.is_empty() {
+        let message = format!("no type has a known {} price in {}", term, choice.place.words());
+        return Err(Error::input(format!("case {}", record.case.id), message)
+            .remedy("`infermark prices list` shows what there is; or give --usd-per-hour"));
+    }
+    Ok(all)
+}
+
+/// The instance type called `name`.
+fn named<'a>(
+    record: &Record,
+    catalogue: &Catalogue<'a>,
+    (choice, term): (&Choice, Term),
+    name: &str,
+) -> Result<Priced<'a>> {
+    let kind = catalogue.kind(name).ok_or_else(|| {
+        Error::input(format!("instance type `{name}`"), "has no known price").remedy(
+            "`infermark prices list` shows those that have; or give --usd-per-hour or --prices",
+        )
+    })?;
     // The machine's own region where it is known and priced.
     let own_region = record.machine.as_ref().and_then(|m| m.region.clone());
-    let own_region =
-        own_region.filter(|_| own_type(record) == Some(name) && choice.region.is_none());
-    let here = Choice { region: own_region.clone(), ..choice.clone() };
-    let here = own_region.and_then(|_| quote_of(&all, &here));
-    let quote = here.or_else(|| quote_of(&all, choice)).ok_or_else(|| {
-        let known: Vec<String> = all.iter().map(|q| format!("{} {}", q.region, q.term)).collect();
-        let region = choice.region.as_deref().unwrap_or("its first region");
-        let message = format!("has no known price for {} in {region}", choice.term);
+    let here = own_region
+        .filter(|_| own_type(record) == Some(name) && choice.place == Place::First)
+        .and_then(|region| kind.quote(&Place::Region(region), term));
+    let quote = here.or_else(|| kind.quote(&choice.place, term)).ok_or_else(|| {
+        let known: Vec<String> =
+            kind.quotes.iter().map(|q| format!("{} {}", q.region, q.term)).collect();
+        let message = format!("has no known price for {} in {}", term, choice.place.words());
         Error::input(format!("instance type `{name}`"), message)
             .remedy(format!("known are {}; or give --usd-per-hour", known.join(", ")))
     })?;
-    let instance = table.instance(quote).ok_or_else(|| {
+    let instance = kind.instance.ok_or_else(|| {
         Error::input(format!("instance type `{name}`"), "has a price, but unknown vCPUs")
             .remedy("give `vcpus` in the price file")
     })?;
+    if !on_cpu(record) && instance.accelerator.is_none() {
+        let device = &record.case.backend;
+        let message = format!("has no accelerator, and the case ran on {device}");
+        return Err(Error::input(format!("instance type `{name}`"), message)
+            .remedy("name a type with the accelerator that was measured, or give --usd-per-hour"));
+    }
+    Ok(of_type(record, quote, instance))
+}
+
+/// A type's price for a record, whose provenance says how near it is.
+///
+/// A case that ran on a GPU pays for the whole machine, whatever of its CPUs was used.
+fn of_type<'a>(record: &Record, quote: &'a Quote, instance: &'a Instance) -> Priced<'a> {
+    let own = own_type(record) == Some(quote.instance_type.as_str());
     if !on_cpu(record) {
-        return on_accelerator(record, quote, instance);
+        let (provenance, why) = if own {
+            ("list price", Why::OwnAccelerator)
+        } else {
+            ("assumed", Why::AnyAccelerator)
+        };
+        let usd_per_hour = quote.usd_per_hour;
+        return Priced {
+            quote,
+            instance: Some(instance),
+            usd_per_hour,
+            times: 1.0,
+            provenance,
+            why,
+        };
     }
     let microarchitecture = microarchitecture(record);
     let same =
         instance.microarchitectures.iter().any(|m| m.eq_ignore_ascii_case(microarchitecture));
-    let own = own_type(record) == Some(name);
     let whole = record.effective_cpus.count == instance.vcpus as usize;
-    let provenance = match (own && whole, own || same) {
-        (true, _) => "list price",
-        (false, true) => "pro-rata",
-        (false, false) => "assumed",
-    };
-    let mut priced = share(record, quote, instance, provenance);
-    if provenance == "assumed" {
-        priced.note = format!(
-            "ASSUMED: measured on {microarchitecture}, priced as {name} ({}), which was not measured; {}",
-            theirs(instance),
-            priced.note
-        );
+    match (own && whole, own || same) {
+        (true, _) => share(record, quote, instance, "list price", Why::Named),
+        (false, true) => share(record, quote, instance, "pro-rata", Why::Named),
+        (false, false) => share(record, quote, instance, "assumed", Why::Assumed),
     }
-    Ok(priced)
-}
-
-/// A case that ran on a GPU: the whole machine is paid for, whatever of its CPUs was used.
-fn on_accelerator(record: &Record, quote: &Quote, instance: &Instance) -> Result<Priced> {
-    let device = &record.case.backend;
-    let Some(accelerator) = &instance.accelerator else {
-        return Err(Error::input(
-            format!("instance type `{}`", instance.instance_type),
-            format!("has no accelerator, and the case ran on {device}"),
-        )
-        .remedy("name a type with the accelerator that was measured, or give --usd-per-hour"));
-    };
-    let own = own_type(record) == Some(instance.instance_type.as_str());
-    let (provenance, lead) = if own {
-        ("list price", String::new())
-    } else {
-        ("assumed", format!("ASSUMED: ran on {device}, priced as if that were one {accelerator}; "))
-    };
-    let note = format!("{lead}all of {}", words(quote));
-    let (quote, instance) = (quote.clone(), Some(instance.clone()));
-    Ok(Priced { usd_per_hour: quote.usd_per_hour, quote, instance, provenance, note })
 }
 
 /// Whether a case ran on the CPU. OpenVINO is asked for the CPU only.
-fn on_cpu(record: &Record) -> bool {
+pub(super) fn on_cpu(record: &Record) -> bool {
     [":cpu", ":openvino"].iter().any(|cpu| record.case.backend.ends_with(cpu))
 }
 
@@ -166,7 +273,11 @@ fn theirs(instance: &Instance) -> String {
 }
 
 /// The cheapest vCPU among the types without accelerator whose microarchitecture is nearest.
-fn nearest(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Priced> {
+fn nearest<'a>(
+    record: &Record,
+    catalogue: &Catalogue<'a>,
+    (choice, term): (&Choice, Term),
+) -> Result<Priced<'a>> {
     let own = microarchitecture(record);
     let remedy = "give --instance, or what the machine costs with --usd-per-hour";
     if record.machine.is_none() {
@@ -178,47 +289,27 @@ fn nearest(record: &Record, table: &PriceTable, choice: &Choice) -> Result<Price
             format!("ran on {}, and no price is known for that device", record.case.backend);
         return Err(Error::input(format!("case {}", record.case.id), message).remedy(remedy));
     }
-    let mut candidates = Vec::new();
-    for instance in table.instances.iter().filter(|i| i.accelerator.is_none()) {
-        let near = instance.microarchitectures.iter().filter_map(|m| distance(own, m)).min();
-        let quotes: Vec<&Quote> = table
-            .quotes
-            .iter()
-            .filter(|q| {
-                q.provider == instance.provider && q.instance_type == instance.instance_type
-            })
-            .collect();
-        if let (Some(near), Some(quote)) = (near, quote_of(&quotes, choice)) {
-            let each = quote.usd_per_hour / f64::from(instance.vcpus);
-            // A type that may run on several generations is a worse match than one that can't; so
-            // is one whose vCPU is half a core where the machine's CPU is a whole one.
-            let match_ = (near, instance.microarchitectures.len(), threads(record, instance));
-            candidates.push((match_, each, quote, instance));
-        }
-    }
+    let candidates = catalogue.kinds.iter().filter_map(|kind: &Kind<'a>| {
+        let instance = kind.instance.filter(|i| i.accelerator.is_none())?;
+        let near = instance.microarchitectures.iter().filter_map(|m| distance(own, m)).min()?;
+        let quote = kind.quote(&choice.place, term)?;
+        let each = quote.usd_per_hour / f64::from(instance.vcpus);
+        // A type that may run on several generations is a worse match than one that can't; so
+        // is one whose vCPU is half a core where the machine's CPU is a whole one.
+        let match_ = (near, instance.microarchitectures.len(), threads(record, instance));
+        Some((match_, each, quote, instance))
+    });
     let best = candidates
-        .into_iter()
         .min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.3.vcpus.cmp(&b.3.vcpus)));
     let ((near, _, threads), _, quote, instance) = best.ok_or_else(|| {
-        let region = choice.region.as_deref().unwrap_or("any region");
-        let message =
-            format!("no instance type near {own} has a known {} price in {region}", choice.term);
+        let place = match &choice.place {
+            Place::First => "any region".to_owned(),
+            place => place.words(),
+        };
+        let message = format!("no instance type near {own} has a known {} price in {place}", term);
         Error::input(format!("the machine ({})", record.hardware_class), message).remedy(remedy)
     })?;
-    let mut priced = share(record, quote, instance, "pro-rata");
-    let theirs = theirs(instance);
-    let how = if near == 0 {
-        format!("same microarchitecture, {theirs}")
-    } else {
-        format!("nearest microarchitecture, {theirs} for {own}")
-    };
-    let threads = match threads {
-        0 => "",
-        1 => "; its vCPUs may be half cores",
-        _ => "; its vCPUs are other parts of a core than this machine's CPUs",
-    };
-    priced.note = format!("NOT this machine's own price: {how}{threads}; {}", priced.note);
-    Ok(priced)
+    Ok(share(record, quote, instance, "pro-rata", Why::Nearest(near, threads)))
 }
 
 /// How well an instance's vCPUs match the machine's CPUs: 0 the same part of a core, 1 unknown,
@@ -241,38 +332,21 @@ fn microarchitecture(record: &Record) -> &str {
     record.machine.as_ref().map_or(UNKNOWN, |m| m.microarchitecture.as_str())
 }
 
-/// The quote of one type for the term, in the region asked for or the first one.
-fn quote_of<'a>(quotes: &[&'a Quote], choice: &Choice) -> Option<&'a Quote> {
-    let region = match &choice.region {
-        Some(region) => region,
-        None => &quotes.first()?.region,
-    };
-    quotes.iter().find(|q| q.region == *region && q.term == choice.term).copied()
-}
-
 /// The price of the CPUs that were measured, of a machine with perhaps more or fewer. A machine
 /// with an accelerator is paid for whole.
-fn share(record: &Record, quote: &Quote, instance: &Instance, provenance: &'static str) -> Priced {
-    let measured = record.effective_cpus.time();
-    let vcpus = f64::from(instance.vcpus);
-    let (usd_per_hour, part) = match &instance.accelerator {
-        Some(accelerator) => (quote.usd_per_hour, format!("all, with an idle {accelerator},")),
-        None if (measured - vcpus).abs() < 1e-9 => {
-            (quote.usd_per_hour, format!("all {vcpus} vCPUs"))
-        }
-        None => (
-            quote.usd_per_hour * measured / vcpus,
-            format!("{measured} of {vcpus} vCPUs, pro rata,"),
-        ),
+fn share<'a>(
+    record: &Record,
+    quote: &'a Quote,
+    instance: &'a Instance,
+    provenance: &'static str,
+    why: Why,
+) -> Priced<'a> {
+    let times = match instance.accelerator {
+        Some(_) => 1.0,
+        None => f64::from(instance.vcpus) / record.effective_cpus.time(),
     };
-    let note = format!("{part} of {}", words(quote));
-    Priced {
-        quote: quote.clone(),
-        instance: Some(instance.clone()),
-        usd_per_hour,
-        provenance,
-        note,
-    }
+    let usd_per_hour = quote.usd_per_hour / times;
+    Priced { quote, instance: Some(instance), usd_per_hour, times, provenance, why }
 }
 
 /// A quote with its source and date.

@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use super::HOURS_A_MONTH;
+use super::catalogue::Catalogue;
 use super::choose::{Choice, Priced, choose};
 use super::price::{PriceTable, Term};
+use super::way::merge;
 use crate::error::{Error, Result};
 use crate::store::Record;
 
@@ -82,10 +84,20 @@ pub struct Costs {
 /// nothing to price.
 ///
 /// cost of a sample = price an hour / (capacity · 3600). An error when nothing can be priced.
-pub fn costs(records: &[Record], table: &PriceTable, choice: &Choice) -> Result<Costs> {
+pub fn costs(
+    records: &[Record],
+    table: &PriceTable,
+    choice: &Choice,
+    terms: &[Term],
+) -> Result<Costs> {
+    let catalogue = Catalogue::of(table);
+    if choice.given.is_none() {
+        catalogue.check(&choice.place)?;
+    }
     let mut costs = Costs::default();
     let mut first_error = None;
-    for record in records {
+    for merged in merge(records) {
+        let record = merged.last;
         if record.case.scenario.kind() == "open" {
             // What is answered is what came, however much more the machine could do.
             costs.note(
@@ -93,12 +105,17 @@ pub fn costs(records: &[Record], table: &PriceTable, choice: &Choice) -> Result<
             );
             continue;
         }
-        let capacity = record.throughput_per_s.as_ref().filter(|t| t.value > 0.0);
-        let Some(capacity) = capacity else {
+        let Some(capacity) = merged.throughput() else {
             let note = format!("not priced: case {} has no throughput", record.case.id);
             costs.notes.push(note);
             continue;
         };
+        if merged.all.len() > 1 {
+            let (id, runs) = (&record.case.id, merged.all.len());
+            costs.note(format!(
+                "case {id}: the median of {runs} runs, and the widest of their intervals"
+            ));
+        }
         let priced = if record.provenance == "mock" {
             Err(Error::input(
                 format!("case {}", record.case.id),
@@ -106,13 +123,14 @@ pub fn costs(records: &[Record], table: &PriceTable, choice: &Choice) -> Result<
             )
             .remedy("price a run on a real engine"))
         } else {
-            choose(record, table, choice)
+            let all = terms.iter().map(|term| choose(record, &catalogue, choice, *term));
+            all.collect::<Result<Vec<_>>>().map(|all| all.concat())
         };
         match priced {
             Ok(all) => {
                 for priced in all {
-                    costs.note(priced.note.clone());
-                    costs.rows.push(row(record, &priced, capacity));
+                    costs.note(priced.note(record));
+                    costs.rows.push(row(record, &priced, &capacity));
                 }
                 costs.remarks(record);
             }

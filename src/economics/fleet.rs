@@ -87,34 +87,13 @@ impl Fleet {
     /// replicas(h) = max(`at_least`, ⌈λ/(μ·U)⌉, ⌈λ/μ⌉ + `redundant`), λ being the hour's busiest second. The headroom of
     /// U and the redundant replicas are not added up: either is there for what the other is.
     pub fn of(demand: &Demand, capacity_per_s: f64, basis: Basis, rules: &Rules) -> Self {
-        let utilization = rules.utilization.unwrap_or_else(|| basis.utilization());
-        let capacity = capacity_per_s * rules.share;
-        let needed = |mean: f64| {
-            let peak = mean * demand.peak_to_mean;
-            let planned = whole(peak / (capacity * utilization));
-            let redundant = whole(peak / capacity).saturating_add(rules.redundant);
-            rules.at_least.max(planned).max(redundant)
-        };
-        let wanted: Vec<u32> = demand.per_s.iter().map(|mean| needed(*mean)).collect();
-        let replicas: Vec<u32> = if rules.autoscaled {
-            // The week goes round: Monday's first hours still have Sunday's last replicas.
-            (0..wanted.len())
-                .map(|hour| {
-                    let back =
-                        |lag: usize| (hour + wanted.len() - lag % wanted.len()) % wanted.len();
-                    (0..=rules.lag_hours.min(HOURS_A_WEEK - 1))
-                        .map(|lag| wanted[back(lag)])
-                        .max()
-                        .unwrap_or(0)
-                })
-                .collect()
-        } else {
-            let most = wanted.iter().copied().max().unwrap_or(rules.at_least);
-            vec![most; wanted.len()]
-        };
-        let paid: f64 = replicas.iter().map(|n| f64::from(*n)).sum();
-        let busy = demand.per_s.iter().sum::<f64>() / (paid * capacity).max(f64::MIN_POSITIVE);
-        Self { replicas, utilization, busy }
+        Peaks::of(demand, rules).fleet(capacity_per_s, basis, rules)
+    }
+
+    /// Mean number of replicas beyond the first `floor`.
+    pub fn mean_beyond(&self, floor: u32) -> f64 {
+        let all: f64 = self.replicas.iter().map(|n| f64::from(n.saturating_sub(floor))).sum();
+        all / self.replicas.len().max(1) as f64
     }
 
     /// Replicas of the busiest hour.
@@ -132,6 +111,77 @@ impl Fleet {
     pub fn share_of_hours(&self, count: u32) -> f64 {
         let hours = self.replicas.iter().filter(|n| **n >= count).count();
         hours as f64 / self.replicas.len().max(1) as f64
+    }
+}
+
+/// What a fleet must keep up with in each hour: its busiest second, and that of the hours before whose replicas are
+/// still kept. The same for every capacity, so that a grid of many works it out once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peaks {
+    by_hour: Vec<f64>,
+    /// Requests a second on average, kept replicas' hours and idle ones included.
+    pub mean_held: f64,
+    mean: f64,
+}
+
+impl Peaks {
+    /// Of a demand.
+    pub fn of(demand: &Demand, rules: &Rules) -> Self {
+        let wanted: Vec<f64> = demand.per_s.iter().map(|mean| mean * demand.peak_to_mean).collect();
+        let hours = wanted.len();
+        let by_hour: Vec<f64> = if rules.autoscaled {
+            // The week goes round: Monday's first hours still have Sunday's last replicas.
+            let back = |hour: usize, lag: usize| wanted[(hour + hours - lag % hours) % hours];
+            let lags = rules.lag_hours.min(HOURS_A_WEEK - 1);
+            (0..hours)
+                .map(|hour| (0..=lags).map(|lag| back(hour, lag)).fold(0.0, f64::max))
+                .collect()
+        } else {
+            vec![wanted.iter().copied().fold(0.0, f64::max); hours]
+        };
+        let mean_held = by_hour.iter().sum::<f64>() / hours.max(1) as f64;
+        Self { by_hour, mean_held, mean: demand.mean_per_s() }
+    }
+
+    /// Of a demand `factor` times as large.
+    #[must_use]
+    pub fn times(&self, factor: f64) -> Self {
+        Self {
+            by_hour: self.by_hour.iter().map(|peak| peak * factor).collect(),
+            mean_held: self.mean_held * factor,
+            mean: self.mean * factor,
+        }
+    }
+
+    /// The fleet of replicas that serve `capacity_per_s` each, above 0.
+    pub fn fleet(&self, capacity_per_s: f64, basis: Basis, rules: &Rules) -> Fleet {
+        let utilization = rules.utilization.unwrap_or_else(|| basis.utilization());
+        let capacity = capacity_per_s * rules.share;
+        let needed = |peak: f64| {
+            let planned = whole(peak / (capacity * utilization));
+            let redundant = whole(peak / capacity).saturating_add(rules.redundant);
+            rules.at_least.max(planned).max(redundant)
+        };
+        let mut last = (f64::NAN, 0);
+        let each = self.by_hour.iter().map(|peak| {
+            // Hours alike follow each other.
+            if last.0.to_bits() != peak.to_bits() {
+                last = (*peak, needed(*peak));
+            }
+            last.1
+        });
+        let replicas: Vec<u32> = each.collect();
+        let paid: f64 = replicas.iter().map(|n| f64::from(*n)).sum();
+        let hours = replicas.len() as f64;
+        let busy = self.mean * hours / (paid * capacity).max(f64::MIN_POSITIVE);
+        Fleet { replicas, utilization, busy }
+    }
+
+    /// Replicas on average, at least: no fleet has fewer.
+    pub fn least(&self, capacity_per_s: f64, basis: Basis, rules: &Rules) -> f64 {
+        let utilization = rules.utilization.unwrap_or_else(|| basis.utilization());
+        let planned = self.mean_held / (capacity_per_s * rules.share * utilization);
+        planned.max(f64::from(rules.at_least.max(rules.redundant)))
     }
 }
 
@@ -210,6 +260,8 @@ mod tests {
                     prop_assert!(left * capacity >= rate * peak * (1.0 - 1e-9));
                     prop_assert!(*replicas >= at_least);
                 }
+                let least = Peaks::of(&demand, &rules).least(capacity, basis, &rules);
+                prop_assert!(fleet.mean() >= least * (1.0 - 1e-6) - 1e-6);
                 let always = Fleet::of(&demand, capacity, basis, &Rules { autoscaled: false, ..rules });
                 prop_assert!(fleet.mean() <= always.mean() + 1e-9);
                 let doubled = Fleet::of(&demand.times(2.0), capacity, basis, &rules);

@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::currency::Currencies;
 use crate::error::{Error, Result};
+use crate::units::today;
 
 /// Our own dated tables; `docs/prices.md` says how they were made.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -60,7 +62,7 @@ impl std::str::FromStr for Term {
 }
 
 /// A type of machine that can be rented.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Instance {
     /// `aws`, `gcp`, `azure`, …
     pub provider: String,
@@ -74,8 +76,12 @@ pub struct Instance {
     pub memory_gib: Option<f64>,
     /// Microarchitectures it may run on: clouds mix generations within a type.
     pub microarchitectures: Vec<String>,
-    /// Its accelerators, if it has any.
+    /// Its accelerator, if it has any.
     pub accelerator: Option<String>,
+    /// How many it has.
+    pub accelerators: u32,
+    /// Memory of each.
+    pub accelerator_memory_gb: Option<f64>,
 }
 
 /// A price, with where and when it was read.
@@ -130,6 +136,12 @@ struct PriceRow {
     memory_gib: Option<f64>,
     #[serde(default)]
     microarchitecture: Option<String>,
+    #[serde(default)]
+    accelerator: Option<String>,
+    #[serde(default)]
+    accelerators: Option<u32>,
+    #[serde(default)]
+    accelerator_memory_gb: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -141,6 +153,8 @@ struct InstanceRow {
     memory_gib: Option<f64>,
     microarchitecture: String,
     accelerator: String,
+    accelerators: Option<u32>,
+    accelerator_memory_gb: Option<f64>,
 }
 
 impl PriceTable {
@@ -157,6 +171,8 @@ impl PriceTable {
                 memory_gib: row.memory_gib,
                 microarchitectures: names(&row.microarchitecture),
                 accelerator: Some(row.accelerator).filter(|a| !a.is_empty()),
+                accelerators: row.accelerators.unwrap_or(0),
+                accelerator_memory_gb: row.accelerator_memory_gb,
             });
         }
         for (name, text) in BUILT_IN {
@@ -171,6 +187,12 @@ impl PriceTable {
     ///
     /// A price that is missing, negative, zero or no number is an error that names its line.
     pub fn add(&mut self, name: &str, text: &str) -> Result<()> {
+        self.add_with(name, text, &Currencies::new())
+    }
+
+    /// The same, for a file that may have prices in other currencies: their rates turn them into USD, and `basis` says
+    /// so. A currency without a rate is an error: amounts of two are never mixed.
+    pub fn add_with(&mut self, name: &str, text: &str, currencies: &Currencies) -> Result<()> {
         let remedy =
             "docs/prices.md lists the columns; a price is a number above 0, in USD an hour";
         let mut reader = csv::Reader::from_reader(text.as_bytes());
@@ -192,8 +214,17 @@ impl PriceTable {
             if usd_per_hour <= 0.0 {
                 return Err(wrong(format!("has price {usd_per_hour} for {of}")));
             }
+            let mut basis = if row.basis.is_empty() { "read".to_owned() } else { row.basis };
+            let mut usd_per_hour = usd_per_hour;
             if row.currency != "USD" {
-                return Err(wrong(format!("is in {}, not in USD: convert it first", row.currency)));
+                let code = &row.currency;
+                let Some(rate) = currencies.get(code) else {
+                    let message = format!("is in {code}, not in USD");
+                    let remedy = format!("say what one {code} is: --rate {code}=1.08@2026-11-20");
+                    return Err(Error::input(&at, message).remedy(remedy));
+                };
+                usd_per_hour *= rate.usd;
+                basis = format!("{basis}: {price} {code} at {} USD of {}", rate.usd, rate.date);
             }
             if row.source.trim().is_empty() {
                 return Err(wrong(format!("names no source of the price for {of}")));
@@ -201,6 +232,12 @@ impl PriceTable {
             let is_date = row.date.parse::<jiff::civil::Date>().is_ok() || row.date == "unknown";
             if !is_date {
                 return Err(wrong(format!("has date `{}`; write YYYY-MM-DD or unknown", row.date)));
+            }
+            if row.date.parse::<jiff::civil::Date>().is_ok_and(|day| day > today()) {
+                return Err(wrong(format!("has date {}, which has not come", row.date)));
+            }
+            if row.region.trim().is_empty() {
+                return Err(wrong(format!("names no region of the price for {of}")));
             }
             if row.memory_gib.is_some_and(|gib| gib <= 0.0 || !gib.is_finite()) {
                 return Err(wrong(format!("has memory that {of} cannot have")));
@@ -214,7 +251,9 @@ impl PriceTable {
                     threads_per_core: None,
                     memory_gib: row.memory_gib,
                     microarchitectures: names(&row.microarchitecture.unwrap_or_default()),
-                    accelerator: None,
+                    accelerator: row.accelerator.filter(|a| !a.trim().is_empty()),
+                    accelerators: row.accelerators.unwrap_or(0),
+                    accelerator_memory_gb: row.accelerator_memory_gb,
                 };
                 let key = (row.provider.clone(), row.instance_type.clone());
                 machines.insert(key, instance);
@@ -224,11 +263,11 @@ impl PriceTable {
                 instance_type: row.instance_type,
                 region: row.region,
                 term,
-                currency: row.currency,
+                currency: "USD".to_owned(),
                 usd_per_hour,
                 date: row.date,
                 source: row.source,
-                basis: if row.basis.is_empty() { "read".to_owned() } else { row.basis },
+                basis,
             });
         }
         let key =
@@ -242,20 +281,45 @@ impl PriceTable {
         if fresh.is_empty() {
             return Err(Error::input(name, "holds no prices").remedy(remedy));
         }
-        let is_old =
-            |i: &Instance| machines.contains_key(&(i.provider.clone(), i.instance_type.clone()));
-        self.instances.retain(|i| !is_old(i));
+        self.instances.retain(|old| {
+            match machines.get_mut(&(old.provider.clone(), old.instance_type.clone())) {
+                None => true,
+                Some(fresh) => {
+                    fresh.fill(old);
+                    false
+                }
+            }
+        });
         self.instances.extend(machines.into_values());
         self.quotes.retain(|quote| !replaced.contains(&key(quote)));
         self.quotes.extend(fresh);
         Ok(())
     }
 
-    /// The machine that a quote is for; `None` when no table says what it is.
+    /// The machine that a quote is for; searches: a `Catalogue` looks many up. `None` when no table says what it is.
     pub fn instance(&self, quote: &Quote) -> Option<&Instance> {
         self.instances
             .iter()
             .find(|i| i.provider == quote.provider && i.instance_type == quote.instance_type)
+    }
+}
+
+impl Instance {
+    /// Takes from what was known before what a list does not say: most have no microarchitecture.
+    fn fill(&mut self, before: &Self) {
+        self.threads_per_core = self.threads_per_core.or(before.threads_per_core);
+        self.memory_gib = self.memory_gib.or(before.memory_gib);
+        if self.microarchitectures.is_empty() {
+            self.microarchitectures.clone_from(&before.microarchitectures);
+        }
+        if self.accelerator.is_none() {
+            self.accelerator.clone_from(&before.accelerator);
+        }
+        if self.accelerator == before.accelerator {
+            self.accelerators = self.accelerators.max(before.accelerators);
+            self.accelerator_memory_gb =
+                self.accelerator_memory_gb.or(before.accelerator_memory_gb);
+        }
     }
 }
 
@@ -318,12 +382,39 @@ mod tests {
             ("me,small,here,spot,EUR,1,2026-01-02,quote,,2", "EUR"),
             ("me,small,here,monthly,USD,1,2026-01-02,quote,,2", "`monthly`"),
             ("me,small,here,spot,USD,1,last week,quote,,2", "last week"),
+            ("me,small,here,spot,USD,1,2999-01-02,quote,,2", "2999-01-02"),
+            ("me,small,,spot,USD,1,2026-01-02,quote,,2", "no region"),
             ("me,small,here,spot,USD,1,2026-01-02,,,2", "no source"),
             ("me,small,here", "is no price"),
         ] {
             let error = add(row).unwrap_err().to_string();
             assert!(error.contains("my.csv: line 3") && error.contains(says), "{row}: {error}");
         }
+    }
+
+    #[test]
+    fn a_list_that_says_less_of_a_machine_takes_nothing_from_it() {
+        let mut table = PriceTable::built_in().unwrap();
+        let row = "aws,g4dn.xlarge,us-east-1,on-demand,USD,0.5,2026-11-01,a list,,4\n";
+        table.add("my.csv", &format!("{HEADER}{row}")).unwrap();
+        let machine = table.instance(table.quotes.last().unwrap()).unwrap();
+        assert_eq!(machine.accelerator.as_deref(), Some("NVIDIA T4"));
+        assert_eq!((machine.accelerators, machine.memory_gib), (1, Some(16.0)));
+        assert!(!machine.microarchitectures.is_empty());
+    }
+
+    #[test]
+    fn another_currency_needs_its_rate() {
+        let rate = crate::economics::Rate { usd: 1.25, date: "2026-11-20".to_owned() };
+        let rates = Currencies::from([("EUR".to_owned(), rate)]);
+        let text = format!("{HEADER}me,big,here,on-demand,EUR,2,2026-01-02,quote,,4\n");
+        let mut table = PriceTable::default();
+        table.add_with("my.csv", &text, &rates).unwrap();
+        let quote = &table.quotes[0];
+        assert!((quote.usd_per_hour - 2.5).abs() < 1e-12);
+        assert_eq!(quote.basis, "read: 2 EUR at 1.25 USD of 2026-11-20");
+        let error = PriceTable::default().add_with("my.csv", &text.replace("EUR", "CHF"), &rates);
+        assert!(error.unwrap_err().to_string().contains("CHF"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a fleet costs by each way of paying for it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::HOURS_A_MONTH;
 use super::fleet::Fleet;
@@ -53,18 +53,6 @@ pub struct Mix {
     pub usd_per_month: f64,
 }
 
-/// The share of hours in which a committed replica must run to be worth its price.
-///
-/// It is paid in every hour: committed / on-demand.
-pub fn break_even_share(on_demand: f64, committed: f64) -> f64 {
-    committed / on_demand
-}
-
-/// All on demand.
-pub fn on_demand(fleet: &Fleet, rates: &Rates) -> f64 {
-    fleet.mean() * rates.on_demand * HOURS_A_MONTH
-}
-
 /// The cheapest mix: replica by replica, committed where it runs in enough hours, the rest on spot (with `floor`
 /// replicas at least that cannot be taken away) or on demand.
 ///
@@ -93,7 +81,8 @@ pub fn cheapest(fleet: &Fleet, rates: &Rates, interruptions: &Interruptions, flo
 }
 
 /// Hardware that is owned: its price over its life, power and a place for it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Owned {
     /// Price of a machine, in USD.
     pub capital_usd: f64,
@@ -102,11 +91,17 @@ pub struct Owned {
     /// Mean power, in watts.
     pub watts: f64,
     /// Power usage effectiveness: what the building takes for a watt of the machine.
+    #[serde(default = "one")]
     pub pue: f64,
     /// Price of a kilowatt-hour, in USD.
     pub usd_per_kwh: f64,
     /// A place for it, its network and hands, in USD a month.
+    #[serde(default)]
     pub hosting_usd_per_month: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl Owned {
@@ -130,7 +125,6 @@ mod tests {
     #[test]
     fn a_commitment_pays_above_its_share_of_hours() {
         // 37 % off pays above 63 % of hours.
-        assert!((break_even_share(1.0, 0.63) - 0.63).abs() < 1e-12);
         let fleet = |hours: usize| Fleet {
             replicas: (0..168).map(|h| u32::from(h < hours)).collect(),
             utilization: 1.0,
@@ -184,7 +178,7 @@ mod tests {
                 spot: Some(spot * on_demand),
             };
             let mix = cheapest(&fleet, &prices, &QUIET, floor);
-            let plain = super::on_demand(&fleet, &prices);
+            let plain = fleet.mean() * on_demand * HOURS_A_MONTH;
             prop_assert!(mix.usd_per_month <= plain * (1.0 + 1e-9));
             // No plan is cheaper than its cheapest hour for what it must run.
             let least = on_demand * committed.min(spot).min(1.0);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::compare::Comparison;
 use super::{numerics, serving};
-use crate::economics::{self, Choice, Costs, PriceTable};
+use crate::economics::{self, Choice, Costs, PriceTable, Term};
 use crate::quality::{ALL, Metric, QualityFigure};
 use crate::stats::Interval;
 use crate::store::Record;
@@ -55,10 +55,12 @@ impl ReportModel {
         let costs = if is_mock {
             Costs::default()
         } else {
-            economics::costs(records, prices, &Choice::default()).unwrap_or_else(|error| {
-                unpriced = Some(error);
-                Costs::default()
-            })
+            economics::costs(records, prices, &Choice::default(), &[Term::OnDemand]).unwrap_or_else(
+                |error| {
+                    unpriced = Some(error);
+                    Costs::default()
+                },
+            )
         };
         let judged = records.iter().find_map(|r| r.verdict.judged_by.clone());
         let metric =

@@ -158,10 +158,8 @@ impl PriceSource for AwsOffer {
                     provider: about.provider.clone(),
                     instance_type: kind.clone(),
                     vcpus,
-                    threads_per_core: None,
                     memory_gib,
-                    microarchitectures: Vec::new(),
-                    accelerator: None,
+                    ..Instance::default()
                 });
             }
             into.quote(&about, (&kind, &region), (term, price), "read".to_owned());

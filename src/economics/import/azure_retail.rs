@@ -5,15 +5,80 @@ use std::io::Read;
 use serde::Deserialize;
 
 use super::{About, Imported, PriceSource};
-use crate::economics::price::Term;
+use crate::economics::price::{Instance, Term};
 use crate::error::{Error, Result};
 
 /// Hours of a year, as reservations are bought.
 const HOURS_A_YEAR: f64 = 8760.0;
 
 /// The importer.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct AzureRetail;
+#[derive(Debug, Clone, Default)]
+pub struct AzureRetail {
+    /// Machines with their vCPUs and memory, as `azure_sizes` reads them: prices say nothing of these.
+    pub machines: Vec<Instance>,
+}
+
+/// What Azure's list of SKUs says of a size, whose numbers are text.
+#[derive(Deserialize)]
+struct Size {
+    name: String,
+    #[serde(rename = "resourceType", default)]
+    kind: String,
+    #[serde(default)]
+    capabilities: Vec<Capability>,
+}
+
+#[derive(Deserialize)]
+struct Capability {
+    name: String,
+    value: String,
+}
+
+/// The list is bare from `az vm list-skus`, and wrapped from the API.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Sizes {
+    Bare(Vec<Size>),
+    Wrapped { value: Vec<Size> },
+}
+
+/// Machines of Azure's list of SKUs (`az vm list-skus -o json`, or the Compute API's `skus`).
+///
+/// Errors name the file where it is no such list, or has no machine.
+pub fn azure_sizes(name: &str, text: &str) -> Result<Vec<Instance>> {
+    let remedy = "give what `az vm list-skus --resource-type virtualMachines -o json` prints";
+    let sizes: Sizes = serde_json::from_str(text)
+        .map_err(|e| Error::input(name, format!("is no list of sizes: {e}")).remedy(remedy))?;
+    let (Sizes::Bare(sizes) | Sizes::Wrapped { value: sizes }) = sizes;
+    let mut all: Vec<Instance> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for size in sizes.iter().filter(|size| size.kind == "virtualMachines") {
+        let number = |key: &str| -> Option<f64> {
+            size.capabilities.iter().find(|c| c.name == key)?.value.parse().ok()
+        };
+        let whole = |key: &str| -> Option<u32> {
+            size.capabilities.iter().find(|c| c.name == key)?.value.parse().ok()
+        };
+        // A size stands there once a region.
+        if let (Some(vcpus), true) = (whole("vCPUs"), seen.insert(&size.name)) {
+            let accelerators = whole("GPUs").unwrap_or(0);
+            all.push(Instance {
+                provider: "azure".to_owned(),
+                instance_type: size.name.clone(),
+                vcpus,
+                threads_per_core: whole("vCPUsPerCore"),
+                memory_gib: number("MemoryGB"),
+                accelerator: (accelerators > 0).then(|| "a GPU".to_owned()),
+                accelerators,
+                ..Instance::default()
+            });
+        }
+    }
+    if all.is_empty() {
+        return Err(Error::input(name, "holds no size of a virtual machine").remedy(remedy));
+    }
+    Ok(all)
+}
 
 /// A page.
 #[derive(Deserialize)]
@@ -86,6 +151,7 @@ impl PriceSource for AzureRetail {
     }
 
     fn read(&self, input: &mut dyn Read, about: &About, into: &mut Imported) -> Result<()> {
+        into.instances.clone_from(&self.machines);
         let pages = serde_json::Deserializer::from_reader(input).into_iter::<Page>();
         let mut seen = std::collections::HashSet::new();
         for (at, page) in pages.enumerate() {
@@ -139,6 +205,21 @@ impl PriceSource for AzureRetail {
 mod tests {
     use super::*;
 
+    #[test]
+    fn sizes_say_what_prices_do_not() {
+        let size = r#"{"name":"Standard_D4s_v5","resourceType":"virtualMachines","locations":["eastus"],
+            "capabilities":[{"name":"vCPUs","value":"4"},{"name":"MemoryGB","value":"16"},{"name":"vCPUsPerCore","value":"2"}]}"#;
+        let disk = r#"{"name":"Premium_LRS","resourceType":"disks"}"#;
+        for text in [format!("[{size},{disk},{size}]"), format!("{{\"value\":[{size}]}}")] {
+            let all = azure_sizes("skus.json", &text).unwrap();
+            assert_eq!(all.len(), 1);
+            let (vcpus, memory, threads) =
+                (all[0].vcpus, all[0].memory_gib, all[0].threads_per_core);
+            assert_eq!((vcpus, memory, threads), (4, Some(16.0), Some(2)));
+        }
+        assert!(azure_sizes("skus.json", &format!("[{disk}]")).is_err());
+    }
+
     fn item(more: &str, price: f64) -> String {
         format!(
             "{{\"currencyCode\":\"USD\",\"retailPrice\":{price},\"armRegionName\":\"eastus\",\"armSkuName\":\"Standard_E64_v4\",\"serviceName\":\"Virtual Machines\",\"unitOfMeasure\":\"1 Hour\",{more}}}"
@@ -152,7 +233,7 @@ mod tests {
             date: "2026-07-01".to_owned(),
         };
         let mut into = Imported::default();
-        AzureRetail.read(&mut text.as_bytes(), &about, &mut into)?;
+        AzureRetail::default().read(&mut text.as_bytes(), &about, &mut into)?;
         Ok(into)
     }
 

@@ -2,12 +2,18 @@
 
 mod aws_offer;
 mod azure_retail;
+mod ec2instances;
+mod gcosts;
 mod gcp_billing;
+mod own;
 mod skypilot;
 
 pub use aws_offer::AwsOffer;
-pub use azure_retail::AzureRetail;
+pub use azure_retail::{AzureRetail, azure_sizes};
+pub use ec2instances::Ec2Instances;
+pub use gcosts::Gcosts;
 pub use gcp_billing::GcpBilling;
+pub use own::OwnColumns;
 pub use skypilot::SkyPilot;
 
 use std::collections::BTreeMap;
@@ -99,10 +105,15 @@ impl Imported {
             "vcpus",
             "memory_gib",
             "microarchitecture",
+            "accelerator",
+            "accelerators",
+            "accelerator_memory_gb",
         ])
         .map_err(|e| fail(&e))?;
         for quote in &self.quotes {
             let instance = known.get(&(quote.provider.as_str(), quote.instance_type.as_str()));
+            let count = instance.filter(|i| i.accelerators > 0).map(|i| i.accelerators.to_string());
+            let of_each = instance.and_then(|i| i.accelerator_memory_gb).map(|gb| gb.to_string());
             let memory = instance.and_then(|i| i.memory_gib).map(|gib| gib.to_string());
             out.write_record([
                 &quote.provider,
@@ -117,6 +128,9 @@ impl Imported {
                 &instance.map(|i| i.vcpus.to_string()).unwrap_or_default(),
                 &memory.unwrap_or_default(),
                 &instance.map(|i| i.microarchitectures.join("|")).unwrap_or_default(),
+                instance.and_then(|i| i.accelerator.as_deref()).unwrap_or_default(),
+                &count.unwrap_or_default(),
+                &of_each.unwrap_or_default(),
             ])
             .map_err(|e| fail(&e))?;
         }
@@ -152,7 +166,7 @@ impl<'a> Columns<'a> {
 }
 
 /// The middle one; of an even number the mean of both.
-fn median(values: &mut [f64]) -> Option<f64> {
+pub(super) fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

@@ -159,6 +159,20 @@ fn is_local(zone: &str) -> bool {
     !zone.split('-').nth(1).is_some_and(|part| part.starts_with("az"))
 }
 
+/// An accelerator and how many; a part of one is said in its name.
+fn counted(name: &str, count: f64) -> (Option<String>, u32) {
+    if count.fract() > 0.0 {
+        return (Some(format!("{count} of a {name}")), 1);
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "casts of floats saturate, and none has thousands"
+    )]
+    let whole = count as u32;
+    (Some(name.to_owned()), whole)
+}
+
 fn hand_over(
     machines: BTreeMap<String, Machine>,
     alone: &BTreeMap<(String, String), Region>,
@@ -169,19 +183,19 @@ fn hand_over(
         let bare = is_bare_host(&about.provider, &kind) && machine.accelerator.is_none();
         let needed = bare.then(|| (accelerator_of(&kind), accelerators(&kind)));
         if let Some(vcpus) = machine.vcpus {
-            let accelerator = match (&machine.accelerator, needed) {
-                (Some((name, count)), _) => Some(format!("{count} {name}")),
-                (None, Some(([name, ..], Some(count)))) => Some(format!("{count} {name}")),
-                _ => None,
+            let (accelerator, accelerators) = match (&machine.accelerator, needed) {
+                (Some((name, count)), _) => counted(name, *count),
+                (None, Some(([name, ..], Some(count)))) => counted(name, count),
+                _ => (None, 0),
             };
             into.instances.push(Instance {
                 provider: about.provider.clone(),
                 instance_type: kind.clone(),
                 vcpus,
-                threads_per_core: None,
                 memory_gib: machine.memory_gib,
-                microarchitectures: Vec::new(),
                 accelerator,
+                accelerators,
+                ..Instance::default()
             });
         }
         for (region, mut found) in machine.regions {
@@ -251,7 +265,7 @@ mod tests {
         // Spot above on-demand is none.
         assert_eq!(price(&found, "c7i.xlarge", "us-east-2", Term::Spot), None);
         let gpu = found.instances.iter().find(|i| i.instance_type == "g4dn.xlarge").unwrap();
-        assert_eq!((gpu.accelerator.as_deref(), gpu.vcpus), (Some("1 T4"), 4));
+        assert_eq!((gpu.accelerator.as_deref(), gpu.accelerators, gpu.vcpus), (Some("T4"), 1, 4));
         assert_eq!(found.left_out["a Local Zone, not the region"], 1);
         assert_eq!(found.left_out["spot is dearer than on demand"], 1);
         assert_eq!((found.rows, found.quotes.len()), (6, 4));

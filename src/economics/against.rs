@@ -1,0 +1,166 @@
+//! A plan against the baseline: saving, payback, and what that hangs on.
+
+use serde::Serialize;
+
+use super::business::Business;
+use super::evaluate::{AS_IS, Evaluated, What, bill};
+use super::fleet::Basis;
+use super::grid::Asked;
+use super::offer::Offer;
+use super::roi::{Change, Return, Swing, break_even_requests, tornado};
+use crate::error::{Error, Result};
+
+/// Against the baseline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Versus {
+    /// Saving, payback, present value. The saving of a month holds what latency and quality are worth, where the
+    /// user says it; its share is of the bills alone.
+    pub returns: Return,
+    /// How many times as cheap a request is.
+    pub cheaper: f64,
+    /// How many times as fast.
+    pub speedup: Option<f64>,
+    /// Quality less the baseline's.
+    pub quality_change: Option<f64>,
+    /// What the latency that is saved is worth, in USD a month; `None` where nobody says or it is not known.
+    pub latency_value_per_month: Option<f64>,
+    /// What further wrong answers cost, in USD a month; `None` where nobody says or it is not known.
+    pub quality_loss_per_month: Option<f64>,
+    /// Requests a month from which on it pays within the months that are looked ahead.
+    pub break_even_requests: Option<f64>,
+    /// What the monthly saving hangs on, the widest first.
+    pub tornado: Vec<Swing>,
+}
+
+/// The baseline as an offer: a stated bill, or one of `offers`, by its name or by `name@instance`.
+pub(super) fn baseline(business: &Business, offers: &[Offer]) -> Result<Option<Offer>> {
+    let Some(stated) = &business.baseline else { return Ok(None) };
+    let Some(wanted) = &stated.of else {
+        return Ok(Some(Offer {
+            name: "baseline".to_owned(),
+            bill: stated.usd_per_month,
+            latency_ms: stated.latency_ms,
+            quality: stated.accuracy,
+            provenance: "stated".to_owned(),
+            ..Offer::default()
+        }));
+    };
+    let is_it = |offer: &Offer| {
+        let of = offer.price.as_ref().map(|p| p.instance_type.as_str());
+        offer.name == *wanted
+            || wanted
+                .rsplit_once('@')
+                .is_some_and(|(name, at)| offer.name == name && of == Some(at))
+    };
+    // Of several loads and machines the one that can be chosen, then the one that serves a request for least: it is
+    // what would be kept.
+    let cost = |o: &Offer| match (&o.price, &o.capacity) {
+        (Some(price), Some(capacity)) => price.usd_per_hour / capacity.per_s,
+        _ => 0.0,
+    };
+    let found = offers.iter().filter(|o| is_it(o)).min_by(|a, b| {
+        (!a.excluded.is_empty()).cmp(&!b.excluded.is_empty()).then(cost(a).total_cmp(&cost(b)))
+    });
+    let Some(found) = found else {
+        let mut names: Vec<&str> = offers.iter().map(|o| o.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        return Err(Error::input("baseline", format!("`{wanted}` is none of what is priced"))
+            .remedy(format!("name one of {}", names.join(", "))));
+    };
+    Ok(Some(Offer {
+        latency_ms: stated.latency_ms.or(found.latency_ms),
+        quality: stated.accuracy.or(found.quality),
+        ..found.clone()
+    }))
+}
+
+/// A plan against the baseline.
+pub(super) fn versus(
+    base: &Offer,
+    before: &Evaluated,
+    after: &Evaluated,
+    asked: &Asked<'_>,
+) -> Result<Versus> {
+    let (business, demand) = (asked.business, asked.demand);
+    let change = &business.change;
+    let one_off = change.one_off();
+    let both = |a: Option<f64>, b: Option<f64>| a.zip(b);
+    let faster_ms = both(base.latency_ms, after.offer.latency_ms).map(|(old, new)| old - new);
+    let quality_change = both(after.offer.quality, base.quality).map(|(new, old)| new - old);
+    let requests = demand.per_month();
+    let latency_value = both(business.value.usd_per_1m_per_ms, faster_ms)
+        .map(|(usd, ms)| usd * ms * requests / 1e6);
+    let quality_loss = both(business.value.usd_per_wrong_answer, quality_change)
+        .map(|(usd, change)| -usd * change * requests);
+    let worth = latency_value.unwrap_or(0.0) - quality_loss.unwrap_or(0.0);
+    let mut returns = Change {
+        before: before.usd_per_month,
+        after: after.usd_per_month - worth,
+        one_off,
+        interest: change.interest,
+        months: change.months,
+        growth: demand.growth,
+    }
+    .returns();
+    returns.saving_share = if before.usd_per_month > 0.0 {
+        1.0 - after.usd_per_month / before.usd_per_month
+    } else {
+        0.0
+    };
+    let per_request = before.usd_per_request - after.usd_per_request + worth / requests;
+    Ok(Versus {
+        returns,
+        cheaper: before.usd_per_request / after.usd_per_request,
+        speedup: both(base.latency_ms, after.offer.latency_ms).map(|(old, new)| old / new),
+        quality_change,
+        latency_value_per_month: latency_value,
+        quality_loss_per_month: quality_loss,
+        break_even_requests: break_even_requests(one_off, per_request, f64::from(change.months)),
+        tornado: swings(base, &after.offer, asked)?,
+    })
+}
+
+/// The saving of a month's bill when one assumption at a time is lower or higher.
+fn swings(base: &Offer, offer: &Offer, asked: &Asked<'_>) -> Result<Vec<Swing>> {
+    let business = asked.business;
+    let saving = |old: &What, new: &What| -> Result<f64> {
+        Ok(bill(base, asked, old)?.usd - bill(offer, asked, new)?.usd)
+    };
+    let mut all = Vec::new();
+    let mut add = |what: &str, range: (String, String), low: f64, high: f64| {
+        all.push(Swing { what: what.to_owned(), range, values: (low, high) });
+    };
+    let percent = |share: f64| format!("{:+.0} %", share * 100.0);
+    let range = business.change.demand_range;
+    if range > 0.0 {
+        let at = |factor: f64| {
+            let what = What { demand: factor, ..AS_IS };
+            saving(&what, &what)
+        };
+        add("demand", (percent(-range), percent(range)), at(1.0 - range)?, at(1.0 + range)?);
+    }
+    let range = business.change.price_range;
+    if range > 0.0 && offer.price.is_some() {
+        let at = |factor: f64| saving(&AS_IS, &What { price: factor, ..AS_IS });
+        add("price", (percent(-range), percent(range)), at(1.0 - range)?, at(1.0 + range)?);
+    }
+    if let Some(capacity) = &offer.capacity {
+        if let (Some(low), Some(high)) = (capacity.low, capacity.high)
+            && low > 0.0
+        {
+            let at = |end: f64| saving(&AS_IS, &What { capacity: end / capacity.per_s, ..AS_IS });
+            add(
+                "capacity (95 %)",
+                (format!("{low:.1}/s"), format!("{high:.1}/s")),
+                at(low)?,
+                at(high)?,
+            );
+        }
+        if capacity.basis == Basis::Saturated && business.fleet.utilization.is_none() {
+            let at = |share: f64| saving(&AS_IS, &What { utilization: Some(share), ..AS_IS });
+            add("utilization", ("50 %".to_owned(), "70 %".to_owned()), at(0.5)?, at(0.7)?);
+        }
+    }
+    Ok(tornado(all))
+}
