@@ -8,7 +8,7 @@ use super::prices_show::age;
 use super::shown::Shown;
 use crate::economics::{
     Asked, Baseline, Business, Choice, Demand, DemandSpec, Evaluated, Paying, PriceTable, Shape,
-    binding, cheapest_that_fits, evaluate, pareto, parse_slo, shortlist, with_bands,
+    add_band, binding, cheapest_that_fits, evaluate, pareto, parse_slo, shortlist,
 };
 use crate::error::{Error, Result};
 use crate::store::{Record, SCHEMA_VERSION};
@@ -176,7 +176,7 @@ pub(super) fn execute(
         return Err(Error::input("cost", "has nothing to price")
             .remedy("name a run, or state an [[option]] in the file of --plan"));
     }
-    let mut rows = evaluate(&found.offers, &asked)?;
+    let (mut rows, base) = evaluate(&found.offers, &asked)?;
     rows.sort_by(|a, b| a.usd_per_month.total_cmp(&b.usd_per_month));
     if let Some(slo) = &slo
         && rows.iter().all(|row| !row.offer.excluded.is_empty())
@@ -187,13 +187,9 @@ pub(super) fn execute(
     let chosen = cheapest_that_fits(&rows);
     let at = to_show(&rows, chosen, args.top);
     if args.draws.is_some() {
-        let mut drawn: Vec<&mut Evaluated> = rows
-            .iter_mut()
-            .enumerate()
-            .filter(|(place, _)| at.contains(place))
-            .map(|(_, row)| row)
-            .collect();
-        with_bands(&mut drawn, &found.offers, &asked)?;
+        for at in &at {
+            add_band(&mut rows[*at], base.as_ref(), &asked)?;
+        }
     }
     let advice = advice(&rows, chosen, shown);
     let binds = chosen.map(|chosen| binding(&rows, chosen, &asked)).unwrap_or_default();
@@ -222,6 +218,16 @@ pub(super) fn execute(
     let mut notes = vec![about(&demand)];
     if at.len() < found.looked_at {
         notes.push(format!("{} of {} plans are shown", at.len(), found.looked_at));
+    }
+    let is_scaled = |at: &usize| {
+        let machine = rows[*at].offer.price.as_ref().and_then(|p| p.machine.as_ref());
+        machine.is_some_and(|m| (m.times - 1.0).abs() > 1e-9)
+    };
+    if at.iter().any(is_scaled) {
+        notes.push(
+            "machines are rented whole: one with more CPUs than were measured is taken to serve as many times as much"
+                .to_owned(),
+        );
     }
     notes.extend(shown.note());
     let dates = at.iter().filter_map(|at| rows[*at].offer.price.as_ref());

@@ -63,7 +63,7 @@ pub fn binding(rows: &[Evaluated], chosen: usize, asked: &Asked<'_>) -> Vec<Stri
         });
     }
     let cheaper = rows.iter().filter(|other| other.usd_per_month < row.usd_per_month);
-    let mut named: Vec<&str> = vec![row.offer.name.as_str()];
+    let mut told: Vec<(&str, bool)> = Vec::new();
     for other in cheaper {
         let why = match other.offer.excluded.first() {
             Some(why) => why.clone(),
@@ -77,11 +77,14 @@ pub fn binding(rows: &[Evaluated], chosen: usize, asked: &Asked<'_>) -> Vec<Stri
             }
         };
         // The first of a name is its cheapest; the others say the same of other loads and machines.
-        if named.contains(&other.offer.name.as_str()) && !is_assumed(other) {
+        let name = (other.offer.name.as_str(), is_assumed(other));
+        if told.contains(&name) {
             continue;
         }
-        named.push(other.offer.name.as_str());
-        all.push(format!("{} would be ${:.2}: {why}", other.offer.name, other.usd_per_month));
+        told.push(name);
+        let load = other.offer.load.as_ref().map_or(String::new(), |load| format!(" {load}"));
+        let usd = other.usd_per_month;
+        all.push(format!("{}{load} would be ${usd:.2}: {why}", other.offer.name));
         if all.len() > 4 {
             break;
         }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::advise::is_assumed;
 use super::business::Business;
 use super::evaluate::{AS_IS, Evaluated, What, bill};
 use super::fleet::Basis;
@@ -32,8 +33,8 @@ pub struct Versus {
     pub tornado: Vec<Swing>,
 }
 
-/// The baseline as an offer: a stated bill, or one of `offers`, by its name or by `name@instance`.
-pub(super) fn baseline(business: &Business, offers: &[Offer]) -> Result<Option<Offer>> {
+/// The baseline as an offer: a stated bill, or one of `rows`, by its name or by `name@instance`.
+pub(super) fn baseline(business: &Business, rows: &[Evaluated]) -> Result<Option<Offer>> {
     let Some(stated) = &business.baseline else { return Ok(None) };
     let Some(wanted) = &stated.of else {
         return Ok(Some(Offer {
@@ -52,17 +53,13 @@ pub(super) fn baseline(business: &Business, offers: &[Offer]) -> Result<Option<O
                 .rsplit_once('@')
                 .is_some_and(|(name, at)| offer.name == name && of == Some(at))
     };
-    // Of several loads and machines the one that can be chosen, then the one that serves a request for least: it is
-    // what would be kept.
-    let cost = |o: &Offer| match (&o.price, &o.capacity) {
-        (Some(price), Some(capacity)) => price.usd_per_hour / capacity.per_s,
-        _ => 0.0,
-    };
-    let found = offers.iter().filter(|o| is_it(o)).min_by(|a, b| {
-        (!a.excluded.is_empty()).cmp(&!b.excluded.is_empty()).then(cost(a).total_cmp(&cost(b)))
+    // Of several loads and machines the one that can be chosen, was measured, and costs least: it is what would be kept.
+    let found = rows.iter().filter(|row| is_it(&row.offer)).min_by(|a, b| {
+        let rank = |row: &Evaluated| (!row.offer.excluded.is_empty(), is_assumed(row));
+        rank(a).cmp(&rank(b)).then(a.usd_per_month.total_cmp(&b.usd_per_month))
     });
-    let Some(found) = found else {
-        let mut names: Vec<&str> = offers.iter().map(|o| o.name.as_str()).collect();
+    let Some(Evaluated { offer: found, .. }) = found else {
+        let mut names: Vec<&str> = rows.iter().map(|row| row.offer.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         return Err(Error::input("baseline", format!("`{wanted}` is none of what is priced"))

@@ -208,29 +208,24 @@ fn carbon(offer: &Offer, fleet: &Fleet, asked: &Asked<'_>) -> Option<Carbon> {
     asked.footprints.estimate(&price.running(fleet.mean() * share, fleet.busy)?)
 }
 
-/// All offers for a demand, each against the baseline.
-pub fn evaluate(offers: &[Offer], asked: &Asked<'_>) -> Result<Vec<Evaluated>> {
-    let base = baseline(asked.business, offers)?;
+/// All offers for a demand, each against the baseline, and what that is.
+pub fn evaluate(offers: &[Offer], asked: &Asked<'_>) -> Result<(Vec<Evaluated>, Option<Offer>)> {
+    let mut rows: Vec<Evaluated> =
+        offers.iter().map(|offer| alone(offer, asked)).collect::<Result<_>>()?;
+    let base = baseline(asked.business, &rows)?;
     let before = base.as_ref().map(|base| alone(base, asked)).transpose()?;
-    let mut all = Vec::with_capacity(offers.len());
-    for offer in offers {
-        let mut row = alone(offer, asked)?;
-        let both = base.as_ref().zip(before.as_ref());
-        if let Some((base, before)) = both {
-            row.versus = Some(versus(base, before, &row, asked)?);
+    for row in &mut rows {
+        if let Some((base, before)) = base.as_ref().zip(before.as_ref()) {
+            row.versus = Some(versus(base, before, row, asked)?);
         }
-        row.targets = targets(&asked.business.targets, &row);
-        all.push(row);
+        row.targets = targets(&asked.business.targets, row);
     }
-    Ok(all)
+    Ok((rows, base))
 }
 
-/// Adds to rows what draws from their intervals come to.
-pub fn with_bands(rows: &mut [&mut Evaluated], offers: &[Offer], asked: &Asked<'_>) -> Result<()> {
-    let base = baseline(asked.business, offers)?;
-    for row in rows {
-        row.band = Some(band(&row.offer, base.as_ref(), asked)?);
-    }
+/// Adds to a row what draws from its ranges come to.
+pub fn add_band(row: &mut Evaluated, base: Option<&Offer>, asked: &Asked<'_>) -> Result<()> {
+    row.band = Some(band(&row.offer, base, asked)?);
     Ok(())
 }
 

@@ -35,7 +35,7 @@ pub use choose::{Choice, Priced, choose};
 pub use cost::{CostRow, Costs, costs};
 pub use currency::{Currencies, Rate, check_currencies, parse_currency};
 pub use demand::{Demand, HOURS_A_WEEK, Shape, parse_rate};
-pub use evaluate::{Evaluated, Target, evaluate, with_bands};
+pub use evaluate::{Evaluated, Target, add_band, evaluate};
 pub use fleet::{Basis, Fleet, Peaks, Rules};
 pub use grid::{Asked, Shortlist, shortlist};
 pub use import::{

@@ -3,24 +3,24 @@
 use super::sandbox::Sandbox;
 
 /// Rows of `cost --plan` for a file of assumptions.
-fn rows(plan: &str, more: &[&str]) -> serde_json::Value {
+pub(crate) fn rows(plan: &str, more: &[&str]) -> serde_json::Value {
     let sandbox = Sandbox::new();
     sandbox.write("money.toml", plan);
     let args = [&["cost", "--plan", "money.toml", "--format", "json"], more].concat();
     sandbox.run(&args).assert_fine().json()
 }
 
-fn row<'a>(json: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+pub(crate) fn row<'a>(json: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
     json["rows"].as_array().unwrap().iter().find(|row| row["variant"] == name).unwrap()
 }
 
 #[track_caller]
-fn near(value: &serde_json::Value, wanted: f64, within: f64) {
+pub(crate) fn near(value: &serde_json::Value, wanted: f64, within: f64) {
     let value = value.as_f64().unwrap();
     assert!((value - wanted).abs() <= within, "{value}, not {wanted}");
 }
 
-fn returns<'a>(json: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+pub(crate) fn returns<'a>(json: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
     &row(json, name)["versus_baseline"]["returns"]
 }
 
