@@ -20,6 +20,8 @@ mod import;
 mod offer;
 mod pay;
 mod price;
+#[cfg(test)]
+mod properties;
 mod region;
 mod roi;
 mod terms;
