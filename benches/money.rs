@@ -11,11 +11,13 @@ use std::fmt::Write as _;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use infermark::units::{Clock, RealClock};
 
 /// Until the program has ended: seconds, and the most memory that it held, in MB.
 fn watch(mut child: Child) -> (f64, f64) {
-    let start = Instant::now();
+    let clock = RealClock::start();
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0.0_f64;
     loop {
@@ -26,7 +28,7 @@ fn watch(mut child: Child) -> (f64, f64) {
         peak = peak.max(kib.unwrap_or(0.0) * 1024.0 / 1e6);
         if let Some(code) = child.try_wait().expect("a child can be waited for") {
             assert!(code.success(), "the program failed");
-            return (start.elapsed().as_secs_f64(), peak);
+            return (clock.now().as_secs_f64(), peak);
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -131,7 +133,8 @@ fn grid(folder: &Path) -> (f64, f64) {
     }
     std::fs::write(folder.join("grid.csv"), prices).expect("prices");
     // 168 hours that all differ: no two of a week's need the same fleet.
-    let profile: String = (0..168).map(|hour| format!("{}\n", 100 + hour * 7 % 168)).collect();
+    let hours: Vec<String> = (0..168).map(|hour| (100 + hour * 7 % 168).to_string()).collect();
+    let profile = hours.join("\n");
     std::fs::write(folder.join("week.csv"), profile).expect("a profile");
     let run = run.to_str().expect("a path");
     let args = [

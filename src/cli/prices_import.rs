@@ -183,7 +183,7 @@ pub(super) fn import(args: &Import, cache: &Cache) -> Result<()> {
         let mut file = open(&path)?;
         read(list.as_ref(), &mut file, &about)?
     };
-    write(found, &args.file, &args.out)
+    write(&found, &args.file, &args.out)
 }
 
 fn open(path: &Path) -> Result<std::io::BufReader<std::fs::File>> {
@@ -197,7 +197,7 @@ fn read(list: &dyn PriceSource, input: &mut dyn Read, about: &About) -> Result<I
     Ok(found)
 }
 
-fn write(found: Imported, name: &str, out: &Path) -> Result<()> {
+fn write(found: &Imported, name: &str, out: &Path) -> Result<()> {
     if found.quotes.is_empty() {
         let why: Vec<String> =
             found.left_out.iter().map(|(why, n)| format!("{n} × {why}")).collect();
@@ -206,7 +206,14 @@ fn write(found: Imported, name: &str, out: &Path) -> Result<()> {
             Error::input(name, message).remedy("is it a list of the kind that is asked for?")
         );
     }
-    std::fs::write(out, found.to_csv()?).map_err(|e| Error::io(out, "write the prices", &e))?;
+    let fail = |e: std::io::Error| Error::io(out, "write the prices", &e);
+    // Beside its place first: a disk that fills up leaves what was there before.
+    let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Readable by whoever the user's umask lets read, like any file they make.
+    let all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let file = tempfile::Builder::new().permissions(all).tempfile_in(folder).map_err(fail)?;
+    found.write_csv(std::io::BufWriter::new(&file)).map_err(fail)?;
+    file.persist(out).map_err(|e| fail(e.error))?;
     output::say(&format!(
         "{} prices of {} machines from {} rows: {}",
         found.quotes.len(),
@@ -333,7 +340,7 @@ pub(super) fn update(args: &Update, settings: &Settings) -> Result<()> {
         }
         read(list.as_ref(), &mut open(&file.path)?, &about)?
     };
-    write(found, &bare, &out)?;
+    write(&found, &bare, &out)?;
     output::say(&format!("use them with --prices {}", out.display()));
     Ok(())
 }

@@ -90,7 +90,7 @@ pub(super) fn show(names: &[String], table: &PriceTable, format: Format) -> Resu
             }).collect::<Vec<_>>(),
         }))?,
         Format::Csv => output::csv(&header, rows)?,
-        Format::Md => output::markdown(&header, rows.into_iter()),
+        Format::Md => output::markdown(&header, rows),
         Format::Table => {
             let columns = ["price of", "region", "term", "$/h", "of on-demand", "date", "days old"];
             let cells: Vec<Vec<String>> = rows
@@ -175,7 +175,7 @@ pub(super) fn diff(before: &PriceTable, after: &PriceTable, format: Format) -> R
             }).collect::<Vec<_>>(),
         }))?,
         Format::Csv => output::csv(&header, rows)?,
-        Format::Md => output::markdown(&header, rows.into_iter()),
+        Format::Md => output::markdown(&header, rows),
         Format::Table => {
             let cells: Vec<Vec<String>> = rows.iter().map(|row| row.to_vec()).collect();
             let columns = ["", "of", "type", "region", "term", "$/h before", "after", "%"];

@@ -15,7 +15,7 @@ const WATTS: (&str, &str) = ("prices/watts.csv", include_str!("../../prices/watt
 struct Grid {
     provider: String,
     region: String,
-    /// Location based, in g CO₂e a kWh.
+    /// Location based, in grams of CO₂ equivalents a kWh.
     g_per_kwh: f64,
     year: String,
     source: String,

@@ -306,7 +306,7 @@ fn nearest<'a>(
             Place::First => "any region".to_owned(),
             place => place.words(),
         };
-        let message = format!("no instance type near {own} has a known {} price in {place}", term);
+        let message = format!("no instance type near {own} has a known {term} price in {place}");
         Error::input(format!("the machine ({})", record.hardware_class), message).remedy(remedy)
     })?;
     Ok(share(record, quote, instance, "pro-rata", Why::Nearest(near, threads)))

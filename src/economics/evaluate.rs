@@ -144,7 +144,7 @@ pub(super) fn alone(offer: &Offer, asked: &Asked<'_>) -> Result<Evaluated> {
             (Some(capacity), Some(end)) => end / capacity.per_s,
             _ => 1.0,
         };
-        Ok(bill(offer, asked, &What { capacity, price, ..AS_IS })?.usd)
+        Ok(bill(offer, asked, &What { price, capacity, ..AS_IS })?.usd)
     };
     let (low, high) = (
         end(capacity.and_then(|c| c.high), 1.0 - range)?,

@@ -157,6 +157,86 @@ struct InstanceRow {
     accelerator_memory_gb: Option<f64>,
 }
 
+/// What to do about a row that is no price.
+const PRICE_REMEDY: &str =
+    "docs/prices.md lists the columns; a price is a number above 0, in USD an hour";
+
+impl PriceRow {
+    /// As a quote in USD, and what it says of the machine.
+    ///
+    /// A price that is missing, negative, zero or no number, a currency without a rate, a day that has not come and an
+    /// empty region are errors; `at` names the line.
+    fn read(self, at: &str, currencies: &Currencies) -> Result<(Quote, Option<Instance>)> {
+        let row = self;
+        let wrong = |message: String| Error::input(at, message).remedy(PRICE_REMEDY);
+        let of = format!("{} {}", row.provider, row.instance_type);
+        let price = row.usd_per_hour.trim();
+        if price.is_empty() {
+            return Err(wrong(format!("has no price for {of}")));
+        }
+        let mut usd_per_hour: f64 = price
+            .parse()
+            .ok()
+            .filter(|p: &f64| p.is_finite())
+            .ok_or_else(|| wrong(format!("has price `{price}` for {of}")))?;
+        if usd_per_hour <= 0.0 {
+            return Err(wrong(format!("has price {usd_per_hour} for {of}")));
+        }
+        let mut basis = if row.basis.is_empty() { "read".to_owned() } else { row.basis };
+        if row.currency != "USD" {
+            let code = &row.currency;
+            let Some(rate) = currencies.get(code) else {
+                let remedy = format!("say what one {code} is: --rate {code}=1.08@2026-11-20");
+                return Err(Error::input(at, format!("is in {code}, not in USD")).remedy(remedy));
+            };
+            usd_per_hour *= rate.usd;
+            basis = format!("{basis}: {price} {code} at {} USD of {}", rate.usd, rate.date);
+        }
+        if row.source.trim().is_empty() {
+            return Err(wrong(format!("names no source of the price for {of}")));
+        }
+        match row.date.parse::<jiff::civil::Date>() {
+            Ok(day) if day > today() => {
+                return Err(wrong(format!("has date {}, which has not come", row.date)));
+            }
+            Err(_) if row.date != "unknown" => {
+                return Err(wrong(format!("has date `{}`; write YYYY-MM-DD or unknown", row.date)));
+            }
+            _ => {}
+        }
+        if row.region.trim().is_empty() {
+            return Err(wrong(format!("names no region of the price for {of}")));
+        }
+        if row.memory_gib.is_some_and(|gib| gib <= 0.0 || !gib.is_finite()) {
+            return Err(wrong(format!("has memory that {of} cannot have")));
+        }
+        let term = row.term.parse().map_err(|e: String| wrong(format!("has a term: {e}")))?;
+        let machine = row.vcpus.filter(|n| *n > 0).map(|vcpus| Instance {
+            provider: row.provider.clone(),
+            instance_type: row.instance_type.clone(),
+            vcpus,
+            threads_per_core: None,
+            memory_gib: row.memory_gib,
+            microarchitectures: names(&row.microarchitecture.unwrap_or_default()),
+            accelerator: row.accelerator.filter(|a| !a.trim().is_empty()),
+            accelerators: row.accelerators.unwrap_or(0),
+            accelerator_memory_gb: row.accelerator_memory_gb,
+        });
+        let quote = Quote {
+            provider: row.provider,
+            instance_type: row.instance_type,
+            region: row.region,
+            term,
+            currency: "USD".to_owned(),
+            usd_per_hour,
+            date: row.date,
+            source: row.source,
+            basis,
+        };
+        Ok((quote, machine))
+    }
+}
+
 impl PriceTable {
     /// The tables that are part of the program.
     pub fn built_in() -> Result<Self> {
@@ -193,82 +273,17 @@ impl PriceTable {
     /// The same, for a file that may have prices in other currencies: their rates turn them into USD, and `basis` says
     /// so. A currency without a rate is an error: amounts of two are never mixed.
     pub fn add_with(&mut self, name: &str, text: &str, currencies: &Currencies) -> Result<()> {
-        let remedy =
-            "docs/prices.md lists the columns; a price is a number above 0, in USD an hour";
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let (mut fresh, mut machines) = (Vec::new(), BTreeMap::new());
         for (index, row) in reader.deserialize().enumerate() {
             let at = format!("{name}: line {}", index + 2);
-            let wrong = |message: String| Error::input(&at, message).remedy(remedy);
-            let row: PriceRow = row.map_err(|e| wrong(format!("is no price: {e}")))?;
-            let of = format!("{} {}", row.provider, row.instance_type);
-            let price = row.usd_per_hour.trim();
-            if price.is_empty() {
-                return Err(wrong(format!("has no price for {of}")));
+            let row: PriceRow = row
+                .map_err(|e| Error::input(&at, format!("is no price: {e}")).remedy(PRICE_REMEDY))?;
+            let (quote, machine) = row.read(&at, currencies)?;
+            if let Some(machine) = machine {
+                machines.insert((machine.provider.clone(), machine.instance_type.clone()), machine);
             }
-            let usd_per_hour: f64 = price
-                .parse()
-                .ok()
-                .filter(|p: &f64| p.is_finite())
-                .ok_or_else(|| wrong(format!("has price `{price}` for {of}")))?;
-            if usd_per_hour <= 0.0 {
-                return Err(wrong(format!("has price {usd_per_hour} for {of}")));
-            }
-            let mut basis = if row.basis.is_empty() { "read".to_owned() } else { row.basis };
-            let mut usd_per_hour = usd_per_hour;
-            if row.currency != "USD" {
-                let code = &row.currency;
-                let Some(rate) = currencies.get(code) else {
-                    let message = format!("is in {code}, not in USD");
-                    let remedy = format!("say what one {code} is: --rate {code}=1.08@2026-11-20");
-                    return Err(Error::input(&at, message).remedy(remedy));
-                };
-                usd_per_hour *= rate.usd;
-                basis = format!("{basis}: {price} {code} at {} USD of {}", rate.usd, rate.date);
-            }
-            if row.source.trim().is_empty() {
-                return Err(wrong(format!("names no source of the price for {of}")));
-            }
-            let is_date = row.date.parse::<jiff::civil::Date>().is_ok() || row.date == "unknown";
-            if !is_date {
-                return Err(wrong(format!("has date `{}`; write YYYY-MM-DD or unknown", row.date)));
-            }
-            if row.date.parse::<jiff::civil::Date>().is_ok_and(|day| day > today()) {
-                return Err(wrong(format!("has date {}, which has not come", row.date)));
-            }
-            if row.region.trim().is_empty() {
-                return Err(wrong(format!("names no region of the price for {of}")));
-            }
-            if row.memory_gib.is_some_and(|gib| gib <= 0.0 || !gib.is_finite()) {
-                return Err(wrong(format!("has memory that {of} cannot have")));
-            }
-            let term = row.term.parse().map_err(|e: String| wrong(format!("has a term: {e}")))?;
-            if let Some(vcpus) = row.vcpus.filter(|n| *n > 0) {
-                let instance = Instance {
-                    provider: row.provider.clone(),
-                    instance_type: row.instance_type.clone(),
-                    vcpus,
-                    threads_per_core: None,
-                    memory_gib: row.memory_gib,
-                    microarchitectures: names(&row.microarchitecture.unwrap_or_default()),
-                    accelerator: row.accelerator.filter(|a| !a.trim().is_empty()),
-                    accelerators: row.accelerators.unwrap_or(0),
-                    accelerator_memory_gb: row.accelerator_memory_gb,
-                };
-                let key = (row.provider.clone(), row.instance_type.clone());
-                machines.insert(key, instance);
-            }
-            fresh.push(Quote {
-                provider: row.provider,
-                instance_type: row.instance_type,
-                region: row.region,
-                term,
-                currency: "USD".to_owned(),
-                usd_per_hour,
-                date: row.date,
-                source: row.source,
-                basis,
-            });
+            fresh.push(quote);
         }
         let key =
             |q: &Quote| (q.provider.clone(), q.instance_type.clone(), q.region.clone(), q.term);
@@ -279,7 +294,7 @@ impl PriceTable {
             return Err(Error::input(name, message).remedy("keep the one that holds"));
         }
         if fresh.is_empty() {
-            return Err(Error::input(name, "holds no prices").remedy(remedy));
+            return Err(Error::input(name, "holds no prices").remedy(PRICE_REMEDY));
         }
         self.instances.retain(|old| {
             match machines.get_mut(&(old.provider.clone(), old.instance_type.clone())) {

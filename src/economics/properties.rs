@@ -60,7 +60,7 @@ fn business() -> impl Strategy<Value = Business> {
                 Rules { at_least, redundant, autoscaled, lag_hours, share, utilization: None };
             let interruptions_per_month = monthly;
             let spot =
-                SpotRules { interruptions_per_month, blended, floor, ..SpotRules::default() };
+                SpotRules { interruptions_per_month, floor, blended, ..SpotRules::default() };
             Business { fleet, discount, spot, ..Business::default() }
         },
     )

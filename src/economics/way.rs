@@ -54,6 +54,7 @@ pub struct Capacity {
 
 impl Capacity {
     /// Of a machine with so many times the CPUs.
+    #[must_use]
     pub fn times(&self, factor: f64) -> Self {
         let end = |of: Option<f64>| of.map(|v| v * factor);
         Self { per_s: self.per_s * factor, low: end(self.low), high: end(self.high), ..*self }

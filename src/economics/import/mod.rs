@@ -83,15 +83,15 @@ impl Imported {
         });
     }
 
-    /// As a file that `--prices` takes. Machines stand in the rows of their prices.
-    pub fn to_csv(&self) -> Result<String> {
-        let fail = |e: &dyn std::fmt::Display| Error::internal("prices", e);
+    /// As a file that `--prices` takes, row by row: a large list is not held twice. Machines stand in the rows of
+    /// their prices.
+    pub fn write_csv(&self, to: impl std::io::Write) -> std::io::Result<()> {
         let known: BTreeMap<(&str, &str), &Instance> = self
             .instances
             .iter()
             .map(|i| ((i.provider.as_str(), i.instance_type.as_str()), i))
             .collect();
-        let mut out = csv::Writer::from_writer(Vec::new());
+        let mut out = csv::Writer::from_writer(to);
         out.write_record([
             "provider",
             "instance_type",
@@ -108,8 +108,7 @@ impl Imported {
             "accelerator",
             "accelerators",
             "accelerator_memory_gb",
-        ])
-        .map_err(|e| fail(&e))?;
+        ])?;
         for quote in &self.quotes {
             let instance = known.get(&(quote.provider.as_str(), quote.instance_type.as_str()));
             let count = instance.filter(|i| i.accelerators > 0).map(|i| i.accelerators.to_string());
@@ -131,11 +130,9 @@ impl Imported {
                 instance.and_then(|i| i.accelerator.as_deref()).unwrap_or_default(),
                 &count.unwrap_or_default(),
                 &of_each.unwrap_or_default(),
-            ])
-            .map_err(|e| fail(&e))?;
+            ])?;
         }
-        let bytes = out.into_inner().map_err(|e| fail(&e))?;
-        String::from_utf8(bytes).map_err(|e| fail(&e))
+        out.flush()
     }
 }
 

@@ -271,7 +271,9 @@ mod tests {
         assert_eq!((found.rows, found.quotes.len()), (6, 4));
         // What is written is what `--prices` takes.
         let mut table = crate::economics::PriceTable::default();
-        table.add("out.csv", &found.to_csv().unwrap()).unwrap();
+        let mut csv = Vec::new();
+        found.write_csv(&mut csv).unwrap();
+        table.add("out.csv", &String::from_utf8(csv).unwrap()).unwrap();
         assert_eq!(table.quotes.len(), 4);
         assert_eq!(
             table.instances.iter().find(|i| i.instance_type == "c7i.xlarge").unwrap().vcpus,
