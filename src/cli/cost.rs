@@ -135,8 +135,9 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
 }
 
 /// FOCUS's names (`FinOps` Open Cost and Usage Specification 1.2) where it has one; amounts are in `BillingCurrency`.
-const HEADER: [&str; 26] = [
+const HEADER: [&str; 27] = [
     "case_id",
+    "hardware_class",
     "model",
     "variant",
     "backend",
@@ -178,11 +179,12 @@ fn category(term: Term) -> &'static str {
     paying.pricing_category()
 }
 
-fn cells(row: &CostRow, shown: &Shown) -> [String; 26] {
+fn cells(row: &CostRow, shown: &Shown) -> [String; 27] {
     let money = |usd: f64| shown.amount(usd).to_string();
     let optional = |usd: Option<f64>| usd.map(money).unwrap_or_default();
     [
         row.case_id.clone(),
+        row.hardware_class.clone(),
         row.model.clone(),
         row.variant.clone(),
         row.backend.clone(),

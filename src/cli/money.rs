@@ -47,6 +47,9 @@ pub(super) struct Args {
     /// Share of its capacity that a replica is planned for; by the capacity's basis when left out
     #[arg(long, value_name = "SHARE")]
     utilization: Option<f64>,
+    /// Share off every price that was negotiated, e.g. `10%`
+    #[arg(long, value_name = "SHARE")]
+    discount: Option<String>,
     /// What changes are held against: a variant's or an option's name, on a machine's type if need be
     #[arg(long, value_name = "NAME[@TYPE]")]
     baseline: Option<String>,
@@ -134,7 +137,10 @@ impl Args {
         targets.min_accuracy = self.min_accuracy.or(targets.min_accuracy);
         targets.max_drop = self.max_drop.or(targets.max_drop);
         if let Some(text) = &self.min_saving {
-            targets.min_saving = Some(share(text)?);
+            targets.min_saving = Some(share("--min-saving", text)?);
+        }
+        if let Some(text) = &self.discount {
+            business.discount = share("--discount", text)?;
         }
         let band = &mut business.band;
         band.draws = self.draws.unwrap_or(band.draws);
@@ -145,13 +151,13 @@ impl Args {
 }
 
 /// `70%` or `0.7`.
-fn share(text: &str) -> Result<f64> {
+fn share(flag: &str, text: &str) -> Result<f64> {
     let (number, per) = match text.trim().strip_suffix('%') {
         Some(number) => (number, 100.0),
         None => (text.trim(), 1.0),
     };
     number.trim().parse::<f64>().map(|n| n / per).map_err(|_| {
-        Error::input(format!("--min-saving {text}"), "is no share").remedy("write 70% or 0.7")
+        Error::input(format!("{flag} {text}"), "is no share").remedy("write 70% or 0.7")
     })
 }
 

@@ -76,8 +76,9 @@ pub(super) fn json(row: &Evaluated, is_front: bool, is_chosen: bool) -> serde_js
 }
 
 /// FOCUS's names (`FinOps` Open Cost and Usage Specification 1.2) where it has one; amounts are in `BillingCurrency`.
-pub(super) const HEADER: [&str; 35] = [
+pub(super) const HEADER: [&str; 36] = [
     "variant",
+    "hardware_class",
     "load",
     "ProviderName",
     "instance_type",
@@ -117,7 +118,7 @@ pub(super) const HEADER: [&str; 35] = [
 /// The month of a machine in hours.
 const HOURS: f64 = crate::economics::HOURS_A_MONTH;
 
-pub(super) fn cells(row: &Evaluated, shown: &Shown) -> [String; 35] {
+pub(super) fn cells(row: &Evaluated, shown: &Shown) -> [String; 36] {
     let (offer, price) = (&row.offer, row.offer.price.as_ref());
     let number = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
     let amount = |usd: f64| shown.amount(usd).to_string();
@@ -128,6 +129,7 @@ pub(super) fn cells(row: &Evaluated, shown: &Shown) -> [String; 35] {
     let list = price.and_then(|p| p.hourly.on_demand);
     [
         offer.name.clone(),
+        text(offer.hardware_class.as_ref()),
         text(offer.load.as_ref()),
         text(price.map(|p| &p.provider)),
         text(price.map(|p| &p.instance_type)),
@@ -187,6 +189,10 @@ pub(super) fn report(
     let (per_1m, per_month) = (shown.unit("1M"), shown.unit("month"));
     let columns =
         ["variant", "price of", "req/s", "n", &per_1m, &per_month, "saving", "ms", "quality", ""];
+    // Only where it tells rows apart.
+    let classes: std::collections::BTreeSet<&String> =
+        rows.iter().filter_map(|row| row.offer.hardware_class.as_ref()).collect();
+    let several = classes.len() > 1;
     let cells = at.iter().map(|at| {
         let row = &rows[*at];
         let price = row.offer.price.as_ref();
@@ -215,9 +221,12 @@ pub(super) fn report(
             ),
         };
         vec![
-            match &row.offer.load {
-                Some(load) => format!("{} {load}", row.offer.name),
-                None => row.offer.name.clone(),
+            match (&row.offer.load, &row.offer.hardware_class) {
+                (Some(load), Some(class)) if several => {
+                    format!("{} {load} @ {class}", row.offer.name)
+                }
+                (Some(load), _) => format!("{} {load}", row.offer.name),
+                _ => row.offer.name.clone(),
             },
             price
                 .map(|p| format!("{} {}", p.instance_type, term(&row.offer).unwrap_or_default()))

@@ -139,7 +139,7 @@ pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
             q.usd_per_hour.to_string(),
             q.date.clone(),
             q.source.clone(),
-            q.basis.clone(),
+            q.basis.to_string(),
         ]
     });
     let text = match format {

@@ -79,7 +79,7 @@ pub(super) fn show(names: &[String], table: &PriceTable, format: Format) -> Resu
                 quote.date.clone(),
                 age_in_days(&quote.date).map_or_else(String::new, |days| days.to_string()),
                 quote.source.clone(),
-                quote.basis.clone(),
+                quote.basis.to_string(),
             ]);
         }
     }

@@ -67,11 +67,11 @@ impl Choice {
             instance_type: "as given".to_owned(),
             region: UNKNOWN.to_owned(),
             term: Term::OnDemand,
-            currency: "USD".to_owned(),
+            currency: "USD",
             usd_per_hour,
             date: UNKNOWN.to_owned(),
             source: "--usd-per-hour".to_owned(),
-            basis: "given".to_owned(),
+            basis: "given".into(),
         });
         Ok(())
     }

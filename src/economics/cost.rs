@@ -15,6 +15,10 @@ use crate::store::Record;
 pub struct CostRow {
     /// The case.
     pub case_id: String,
+    /// The hardware that it was measured on.
+    pub hardware_class: String,
+    /// Runs that measured it.
+    pub runs: usize,
     /// Name of the workload's model.
     pub model: String,
     /// Name of the variant.
@@ -130,7 +134,8 @@ pub fn costs(
             Ok(all) => {
                 for priced in all {
                     costs.note(priced.note(record));
-                    costs.rows.push(row(record, &priced, &capacity));
+                    let runs = merged.all.len();
+                    costs.rows.push(CostRow { runs, ..row(record, &priced, &capacity) });
                 }
                 costs.remarks(record);
             }
@@ -201,6 +206,8 @@ fn row(record: &Record, priced: &Priced, capacity: &crate::store::Throughput) ->
     let bound = |rate: Option<f64>| rate.filter(|r| *r > 0.0).map(|r| 1e6 * per_sample(r));
     CostRow {
         case_id: record.case.id.clone(),
+        hardware_class: record.hardware_class.clone(),
+        runs: 1,
         model: record.case.model.clone(),
         variant: record.case.variant.clone(),
         backend: record.case.backend.clone(),

@@ -1,5 +1,6 @@
 //! Price tables: quotes, each with its source and date, and the machines they are for.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -85,7 +86,7 @@ pub struct Instance {
 }
 
 /// A price, with where and when it was read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Quote {
     /// `aws`, `gcp`, `azure`, …
     pub provider: String,
@@ -96,7 +97,7 @@ pub struct Quote {
     /// How it is paid for.
     pub term: Term,
     /// Always `USD`.
-    pub currency: String,
+    pub currency: &'static str,
     /// Above 0.
     pub usd_per_hour: f64,
     /// Of the source's snapshot, `YYYY-MM-DD`, or `unknown`.
@@ -104,7 +105,7 @@ pub struct Quote {
     /// Where it was read.
     pub source: String,
     /// `read`, or how it was derived.
-    pub basis: String,
+    pub basis: Cow<'static, str>,
 }
 
 /// Quotes and the machines they are for.
@@ -227,11 +228,11 @@ impl PriceRow {
             instance_type: row.instance_type,
             region: row.region,
             term,
-            currency: "USD".to_owned(),
+            currency: "USD",
             usd_per_hour,
             date: row.date,
             source: row.source,
-            basis,
+            basis: basis.into(),
         };
         Ok((quote, machine))
     }

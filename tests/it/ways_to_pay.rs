@@ -64,9 +64,9 @@ fn amounts_are_shown_in_the_currency_that_is_asked_for() {
     let sandbox = Sandbox::new();
     sandbox.write(
         "money.toml",
-        "discount = 0.1\n[demand]\nrate = \"5/s\"\n[[option]]\nname = \"a\"\ncapacity_per_s = 10.0\nusd_per_hour = 1.25\n",
+        "[demand]\nrate = \"5/s\"\n[[option]]\nname = \"a\"\ncapacity_per_s = 10.0\nusd_per_hour = 1.25\n",
     );
-    let args = ["cost", "--plan", "money.toml"];
+    let args = ["cost", "--plan", "money.toml", "--discount", "10%"];
     let cost = |more: &[&str]| sandbox.run(&[&args[..], more].concat());
     cost(&["--currency", "EUR"]).assert_error(&["EUR", "--rate"]);
     cost(&["--currency", "EUR", "--rate", "EUR=1.25"]).assert_error(&["EUR=1.08@2026-11-20"]);

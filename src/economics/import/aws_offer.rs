@@ -162,7 +162,7 @@ impl PriceSource for AwsOffer {
                     ..Instance::default()
                 });
             }
-            into.quote(&about, (&kind, &region), (term, price), "read".to_owned());
+            into.quote(&about, (&kind, &region), (term, price), "read");
         }
     }
 }

@@ -194,7 +194,7 @@ impl PriceSource for AzureRetail {
                     _ => "read",
                 };
                 let machine = (item.arm_sku_name.as_str(), item.arm_region_name.as_str());
-                into.quote(about, machine, (term, usd_per_hour), basis.to_owned());
+                into.quote(about, machine, (term, usd_per_hour), basis);
             }
         }
         Ok(())

@@ -141,7 +141,7 @@ fn take(machine: &Machine, about: &About, into: &mut Imported) -> std::result::R
                 return Err(format!("{name} in {region} has price {price}"));
             }
             if price > 0.0 {
-                into.quote(about, (name, region), (term, price), basis.to_owned());
+                into.quote(about, (name, region), (term, price), basis);
             }
         }
         if prices.ondemand.number().is_none_or(|usd| usd <= 0.0) {

@@ -122,7 +122,7 @@ impl PriceSource for Gcosts {
                         return Err(wrong(format!("{name} in {region} has price {price}")));
                     }
                     if price > 0.0 {
-                        into.quote(about, (name, region), (term, price), basis.to_owned());
+                        into.quote(about, (name, region), (term, price), basis);
                     }
                 }
             }

@@ -16,6 +16,7 @@ pub use gcp_billing::GcpBilling;
 pub use own::OwnColumns;
 pub use skypilot::SkyPilot;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -68,18 +69,18 @@ impl Imported {
         about: &About,
         (instance_type, region): (&str, &str),
         (term, usd_per_hour): (Term, f64),
-        basis: String,
+        basis: impl Into<Cow<'static, str>>,
     ) {
         self.quotes.push(Quote {
             provider: about.provider.clone(),
             instance_type: instance_type.to_owned(),
             region: region.to_owned(),
             term,
-            currency: "USD".to_owned(),
+            currency: "USD",
             usd_per_hour,
             date: about.date.clone(),
             source: about.source.clone(),
-            basis,
+            basis: basis.into(),
         });
     }
 
@@ -119,7 +120,7 @@ impl Imported {
                 &quote.instance_type,
                 &quote.region,
                 &quote.term.to_string(),
-                &quote.currency,
+                quote.currency,
                 &quote.usd_per_hour.to_string(),
                 &quote.date,
                 &quote.source,

@@ -3,6 +3,7 @@
 //! Columns come in another order for every cloud. `GpuInfo` is Python's way to print a dictionary, and is not read:
 //! name and count of accelerators have columns of their own.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -200,7 +201,7 @@ fn hand_over(
         }
         for (region, mut found) in machine.regions {
             let (mut host, mut spot) = (median(&mut found.prices), median(&mut found.spots));
-            let mut basis = "median of the region's zones".to_owned();
+            let mut basis = Cow::Borrowed("median of the region's zones");
             if let Some((names, count)) = needed {
                 let of =
                     names.iter().find_map(|name| alone.get(&((*name).to_owned(), region.clone())));
@@ -211,7 +212,7 @@ fn hand_over(
                 let one = |values: &[f64]| median(&mut values.to_vec());
                 let both = |host: Option<f64>, one: Option<f64>| Some(host? + one? * count);
                 (host, spot) = (both(host, one(&of.prices)), both(spot, one(&of.spots)));
-                basis = format!("derived: host + {count} accelerators; {basis}");
+                basis = format!("derived: host + {count} accelerators; {basis}").into();
             }
             if let Some(price) = host {
                 into.quote(about, (&kind, &region), (Term::OnDemand, price), basis.clone());
