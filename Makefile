@@ -49,8 +49,9 @@ fuzz: tools ## Try damaged models for some ten minutes, with checked arithmetic 
 	ulimit -v 8000000 && PROPTEST_CASES=$(FUZZ_CASES) \
 	  $(CARGO) test --profile fuzz --locked --test it fuzz:: -- --nocapture
 
-bench: ## Measure the harness's own cost (criterion)
+bench: ## Measure the harness's own cost (criterion), and what pricing takes
 	$(CARGO) bench --locked --bench overhead
+	$(CARGO) bench --locked --bench money
 
 # PYTHON must have onnxruntime and numpy.
 PYTHON ?= python3
