@@ -115,6 +115,7 @@ fn differences(
         spec: spec.clone(),
     };
     let plan = PairPlan {
+        first: 0,
         pairs,
         rounds,
         burst: Nanos::from_millis(10),

@@ -189,6 +189,7 @@ fn against_itself(runs: u32) -> Result<()> {
         })
     };
     let plan = |seed| PairPlan {
+        first: 0,
         pairs: 6,
         rounds: 20,
         burst: Nanos::from_millis(10),

@@ -249,6 +249,7 @@ impl Bench {
             Ok(Side { name: path.display().to_string(), program: setting.own.clone(), spec })
         };
         let plan = PairPlan {
+            first: 0,
             pairs: self.pairs,
             rounds: self.rounds,
             burst: Nanos::from_millis(10),

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod compress;
 pub mod economics;
 pub mod error;
+pub mod gate;
 pub mod graph;
 pub mod hardware;
 pub mod load;

@@ -6,6 +6,7 @@ mod cost;
 mod doctor;
 mod fetching;
 mod fit_head;
+mod gate;
 mod hardware;
 mod interrupt;
 mod make;
@@ -80,6 +81,8 @@ enum Command {
     Verify(verify::Args),
     /// Fit a linear head on an encoder's output, on rows that are never measured
     FitHead(fit_head::Args),
+    /// Measure a baseline and a candidate in turns, and say whether the change made it slower
+    Gate(gate::Args),
     /// Say what this machine is, can do, and rewards
     Hardware(hardware::Args),
     /// Say what is there for measuring, what is missing, and the remedy
@@ -106,6 +109,8 @@ enum Ended {
     Failed,
     /// 2: a negative verdict.
     Negative,
+    /// 3: neither can be said.
+    Undecided,
 }
 
 /// Runs the command line of this process.
@@ -123,6 +128,7 @@ pub fn main() -> ExitCode {
         Ok(Ended::Fine) => ExitCode::SUCCESS,
         Ok(Ended::Failed) => ExitCode::from(1),
         Ok(Ended::Negative) => ExitCode::from(2),
+        Ok(Ended::Undecided) => ExitCode::from(3),
         Err(error) => {
             output::error(&error);
             ExitCode::from(1)
@@ -143,6 +149,7 @@ fn dispatch(cli: Cli) -> Result<Ended> {
     match cli.command {
         Some(Command::Worker) => crate::measure::serve().map(fine),
         Some(Command::Gpus) => hardware::print_gpus().map(fine),
+        Some(Command::Gate(args)) => gate::execute(&args, &settings()),
         Some(Command::Cost(args)) => cost::execute(&args, &settings()).map(fine),
         Some(Command::Prices { command }) => prices::execute(&command, &settings()).map(fine),
         Some(Command::Model { command }) => model::execute(&command, &settings()).map(fine),

@@ -67,6 +67,7 @@ fn for_model(path: &Path) -> Workload {
         name: stem.chars().map(plain).collect(),
         baseline: None,
         calibration: None,
+        gate: None,
         deployment: None,
         variants: Vec::new(),
         description: "Generated inputs that fit the model's signature".to_owned(),

@@ -2,21 +2,20 @@
 
 use serde::Serialize;
 
-/// What a change costs once and saves every month, in USD.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// What a change costs once and saves month by month, in USD.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// Monthly cost before.
+    /// Cost of the first month before.
     pub before: f64,
-    /// Monthly cost after.
+    /// Of the first month after.
     pub after: f64,
+    /// Saved in each month that is looked ahead, with that month's demand; fleets grow in steps, and bills may not grow
+    /// at all.
+    pub savings: Vec<f64>,
     /// Cost of changing: engineering hours, computing.
     pub one_off: f64,
     /// Interest a year: 0.08 is 8 %.
     pub interest: f64,
-    /// Months that are looked ahead.
-    pub months: u32,
-    /// Growth of both a month.
-    pub growth: f64,
 }
 
 /// What it comes to.
@@ -40,57 +39,41 @@ impl Change {
     /// Saving, payback, present value.
     ///
     /// NPV = −C₀ + Σ s(m) / (1 + i)^(m/12), a year's interest i; payback is where the sum of savings, without
-    /// interest, reaches C₀.
+    /// interest, reaches C₀. A month after those that are looked ahead saves what the last one does.
     pub fn returns(&self) -> Return {
-        let saving = self.before - self.after;
-        let at = |month: u32| saving * (1.0 + self.growth).powi(month.cast_signed() - 1);
         let mut cumulative = vec![-self.one_off];
         let (mut npv, mut sum) = (-self.one_off, 0.0);
-        for month in 1..=self.months {
-            let own = at(month);
+        for (month, own) in (1_u32..).zip(&self.savings) {
             sum += own;
             npv += own / (1.0 + self.interest).powf(f64::from(month) / 12.0);
             cumulative.push(sum - self.one_off);
         }
         Return {
-            saving_per_month: saving,
-            saving_share: if self.before > 0.0 { saving / self.before } else { 0.0 },
-            payback_months: self.payback(saving),
+            saving_per_month: self.savings.first().copied().unwrap_or(0.0),
+            saving_share: if self.before > 0.0 { 1.0 - self.after / self.before } else { 0.0 },
+            payback_months: self.payback(),
             npv,
             roi: (self.one_off > 0.0).then(|| (sum - self.one_off) / self.one_off),
             cumulative,
         }
     }
 
-    /// Months until Σ s (1 + g)^(m − 1) = C₀, with a part of the last one.
-    fn payback(&self, saving: f64) -> Option<f64> {
+    /// Months until the savings reach C₀, with a part of the last one; `None` if not within a hundred years.
+    fn payback(&self) -> Option<f64> {
         if self.one_off <= 0.0 {
             return Some(0.0);
         }
-        if saving <= 0.0 {
-            return None;
-        }
-        if self.growth.abs() < 1e-12 {
-            return Some(self.one_off / saving);
-        }
         let mut left = self.one_off;
-        // Longer than any plan: a hundred years.
-        for month in 0..1200 {
-            let own = saving * (1.0 + self.growth).powi(month);
-            if own >= left {
+        for (month, own) in (0_u32..).zip(&self.savings) {
+            if *own >= left {
                 return Some(f64::from(month) + left / own);
             }
             left -= own;
         }
-        None
+        let last = self.savings.last().copied().filter(|own| *own > 0.0)?;
+        let months = self.savings.len() as f64 + left / last;
+        (months <= 1200.0).then_some(months)
     }
-}
-
-/// Requests a month from which on a change is worth its cost within `months`; `None` where it saves nothing.
-///
-/// `saving_per_request` is what each request saves once both fleets follow the demand.
-pub fn break_even_requests(one_off: f64, saving_per_request: f64, months: f64) -> Option<f64> {
-    (saving_per_request > 0.0).then(|| one_off / (saving_per_request * months))
 }
 
 /// What a figure becomes when one assumption is lower or higher.

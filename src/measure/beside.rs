@@ -62,6 +62,7 @@ impl Bench<'_> {
             }
         };
         let plan = PairPlan {
+            first: 0,
             pairs: load.pairs,
             rounds: ROUNDS,
             burst: BURST,

@@ -16,6 +16,7 @@ mod run;
 mod runner;
 mod samples;
 mod shapes;
+mod sides;
 mod target;
 mod telemetry;
 mod validity;
@@ -26,7 +27,7 @@ pub use host::{Worker, WorkerCommand};
 pub use judge::{outputs_of_model, outputs_of_variant};
 pub use limited::{Ended, run_limited};
 pub use maker::{Made, Maker};
-pub use pairs::{PairBursts, PairPlan, Side, alone, compare};
+pub use pairs::{PairBursts, PairPlan, Side, Start, alone, compare};
 pub use probe::{Probe, Probed};
 pub use protocol::{
     Burst, Command, Event, Loaded, PrepareSpec, RunSpec, WINDOW_ROWS, from_rows, to_rows,
@@ -34,6 +35,7 @@ pub use protocol::{
 pub use rounds::{BurstPlan, alternate, log_ratio_of_medians};
 pub use run::{Observer, RunOptions, RunOutcome, estimate, run, timestamp};
 pub use runner::Runner;
+pub use sides::Arena;
 pub use target::{NullSession, SessionTarget};
 pub use validity::{Evidence, RULES, Rule, is_worth_another_attempt, judge};
 pub use worker::serve;

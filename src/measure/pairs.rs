@@ -13,7 +13,7 @@ use super::rounds::{BurstPlan, alternate, log_ratio_of_medians};
 use crate::error::{Error, Result};
 use crate::load::Observation;
 use crate::stats;
-use crate::units::Nanos;
+use crate::units::{Bytes, Nanos};
 
 /// A burst never has more batches than this, however fast they are.
 const MOST_BATCHES: u32 = 1024;
@@ -36,6 +36,8 @@ pub struct Side {
 /// How two sides are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PairPlan {
+    /// Number of the first pair: what is gone on with has other orders and samples than what is there.
+    pub first: u32,
     /// Fresh process pairs; the exact 95 % interval needs six.
     pub pairs: u32,
     /// Rounds in each, a burst of either side a round.
@@ -59,6 +61,17 @@ pub struct PairBursts {
     pub a: Vec<Vec<Observation>>,
     /// Of the second.
     pub b: Vec<Vec<Observation>>,
+    /// How either process started.
+    pub starts: [Start; 2],
+}
+
+/// How a process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// From the model's file to a session: reading, parsing, optimising, allocating.
+    pub load: Nanos,
+    /// Its largest resident set until it was warm.
+    pub peak_rss: Option<Bytes>,
 }
 
 impl PairBursts {
@@ -77,16 +90,17 @@ pub fn compare(
     interrupted: &Arc<AtomicBool>,
     keep: &mut dyn FnMut(u32, PairBursts) -> Result<()>,
 ) -> Result<()> {
-    for pair in 0..plan.pairs {
+    for pair in plan.first..plan.first + plan.pairs {
         let start = |side: &Side| started(side, plan, interrupted);
         // Who starts first gets other memory: it is each side's turn once.
-        let mut workers = if pair % 2 == 0 {
+        let ((one, of_a), (other, of_b)) = if pair % 2 == 0 {
             let first = start(a)?;
-            vec![first, start(b)?]
+            (first, start(b)?)
         } else {
             let first = start(b)?;
-            vec![start(a)?, first]
+            (start(a)?, first)
         };
+        let mut workers = vec![one, other];
         let mut burst = BurstPlan {
             rounds: 1,
             batches: 3,
@@ -106,7 +120,7 @@ pub fn compare(
         let (Some(a), Some(b)) = (bursts.next(), bursts.next()) else {
             return Err(Error::internal("pairs", "a side gave no bursts"));
         };
-        keep(pair, PairBursts { a, b })?;
+        keep(pair, PairBursts { a, b, starts: [of_a, of_b] })?;
     }
     Ok(())
 }
@@ -114,7 +128,7 @@ pub fn compare(
 /// The median latency in ms of one side's fresh process that runs alone as many bursts of one batch as it
 /// would have rounds: what pairs are better than.
 pub fn alone(side: &Side, plan: PairPlan, interrupted: &Arc<AtomicBool>) -> Result<f64> {
-    let mut workers = vec![started(side, plan, interrupted)?];
+    let mut workers = vec![started(side, plan, interrupted)?.0];
     let burst = BurstPlan {
         rounds: plan.rounds,
         batches: 3,
@@ -131,17 +145,19 @@ pub fn alone(side: &Side, plan: PairPlan, interrupted: &Arc<AtomicBool>) -> Resu
 }
 
 /// A fresh worker of a side, prepared and warm.
-fn started(side: &Side, plan: PairPlan, interrupted: &Arc<AtomicBool>) -> Result<Worker> {
+fn started(side: &Side, plan: PairPlan, interrupted: &Arc<AtomicBool>) -> Result<(Worker, Start)> {
     let threads = side.spec.options.threads;
     let mut worker = Worker::start(&side.program, &side.name, threads, Arc::clone(interrupted))?;
     let prepare = Command::Prepare(Box::new(side.spec.clone()));
-    match worker.ask(&prepare, plan.patience)?.0 {
-        Event::Prepared { .. } => {}
+    let load = match worker.ask(&prepare, plan.patience)?.0 {
+        Event::Prepared { facts } => facts.load + facts.compile,
         other => return Err(worker.unexpected(&other)),
-    }
+    };
     let warm = Command::Warm { duration: plan.warmup };
     match worker.ask(&warm, plan.patience + plan.warmup)?.0 {
-        Event::Warmed { .. } => Ok(worker),
+        Event::Warmed { peak_rss, .. } => {
+            Ok((worker, Start { load, peak_rss: peak_rss.map(Bytes) }))
+        }
         other => Err(worker.unexpected(&other)),
     }
 }

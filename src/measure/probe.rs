@@ -144,6 +144,7 @@ impl Probe<'_> {
 
     fn alone(&self, side: &Side) -> Result<f64> {
         let plan = PairPlan {
+            first: 0,
             pairs: 1,
             rounds: 12,
             burst: Nanos::from_millis(10),

@@ -4,6 +4,7 @@
 
 mod compare;
 mod csv;
+pub mod gate;
 mod markdown;
 mod model;
 mod numerics;

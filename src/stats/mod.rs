@@ -13,7 +13,7 @@ mod trend;
 pub use autocorrelation::effective_size;
 pub use bootstrap::block_bootstrap_rate;
 pub use early_stopping::required_under;
-pub use paired::{SignedRank, hodges_lehmann};
+pub use paired::{SignedRank, detectable, hodges_lehmann, signed_rank_above};
 pub use proportion::{paired_difference, wilson};
 pub use quantile::{Interval, median, order_statistic, percentile};
 pub use rank::spearman;

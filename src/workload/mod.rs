@@ -31,7 +31,8 @@ pub use data_spec::{
 };
 pub use dataset::{About, Dataset};
 pub use file::{
-    BackendSpec, DeploymentSpec, ModelSpec, QualitySpec, ScorerSpec, Threads, VariantSpec, Workload,
+    BackendSpec, DeploymentSpec, GateSpec, ModelSpec, QualitySpec, ScorerSpec, Threads,
+    VariantSpec, Workload,
 };
 pub use generate::one_batch;
 pub use load_spec::{LoadSpec, Slo, SloPercentile};

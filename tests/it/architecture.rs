@@ -27,7 +27,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("economics", &["store", "stats", "hardware"]),
-    ("report", &["store", "stats", "load", "quality", "economics"]),
+    ("gate", &["stats"]),
+    ("report", &["store", "stats", "load", "quality", "economics", "gate"]),
     (
         "settings",
         &["artifact", "hardware", "load", "quality", "stats", "store", "variant", "workload"],
@@ -39,6 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "backend",
             "compress",
             "economics",
+            "gate",
             "graph",
             "hardware",
             "load",

@@ -15,6 +15,7 @@ mod conformance;
 mod docs;
 mod encoders;
 mod fuzz;
+mod gate;
 mod graphs;
 mod harness;
 mod interruption;

@@ -108,6 +108,7 @@ fn compare(args: &[String]) -> Result<()> {
                 let b = side(name, program, spec(backend)?);
                 let a = side("infermark", own.clone(), spec("candle:cpu")?);
                 let plan = PairPlan {
+                    first: 0,
                     pairs,
                     rounds,
                     burst: Nanos::from_millis(20),
