@@ -6,19 +6,19 @@ use super::output::{self, Format};
 use super::prices_show::age;
 use super::shown::Shown;
 use super::{money, prices, runs};
-use crate::economics::{
-    Choice, CostRow, Currencies, Paying, Place, Term, check_currencies, costs, parse_currency,
-};
+use crate::economics::{Choice, CostRow, Paying, Place, Term, costs};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::store::{RunDir, SCHEMA_VERSION};
-use crate::units::today;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Runs: `latest`, ids, or paths of runs' folders; may be left out with --plan
     #[arg(required_unless_present = "plan")]
     runs: Vec<String>,
+    /// Only cases of this model, by its workload's name
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
     /// Price by these instance types, e.g. `c7i.xlarge,c8a.xlarge`
     #[arg(long, value_delimiter = ',', value_name = "TYPE")]
     instance: Vec<String>,
@@ -61,6 +61,28 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
         }
         records.extend(runs::last_records(&run)?);
     }
+    if let Some(model) = &args.model {
+        let known: std::collections::BTreeSet<String> =
+            records.iter().map(|r| r.case.model.clone()).collect();
+        records.retain(|r| r.case.model == *model);
+        if records.is_empty() {
+            let known: Vec<String> = known.into_iter().collect();
+            return Err(Error::input(format!("--model {model}"), "is in none of the runs")
+                .remedy(format!("name one of {}", known.join(", "))));
+        }
+    }
+    let for_runs = !args.instance.is_empty()
+        || args.usd_per_hour.is_some()
+        || args.region.is_some()
+        || args.assume
+        || args.prices.is_some();
+    if records.is_empty() && args.runs.is_empty() && for_runs {
+        return Err(Error::input(
+            "--instance, --usd-per-hour, --region, --assume, --prices",
+            "price what was measured, and no run is named",
+        )
+        .remedy("name a run, e.g. latest, or state prices in the file of --plan"));
+    }
     let mut choice = Choice {
         instances: args.instance.clone(),
         place: args.region.as_deref().map_or(Ok(Place::First), Place::parse)?,
@@ -70,12 +92,7 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
     if let Some(usd_per_hour) = args.usd_per_hour {
         choice.give(usd_per_hour)?;
     }
-    let mut currencies = Currencies::new();
-    for text in &args.rate {
-        let (code, rate) = parse_currency(text)?;
-        currencies.insert(code, rate);
-    }
-    check_currencies(&currencies, today())?;
+    let currencies = prices::rates(&args.rate)?;
     if args.money.is_asked() {
         let mut business = args.money.business()?;
         business.1.rate.extend(currencies);

@@ -61,7 +61,7 @@ pub(super) struct Args {
     /// Exit with code 3 when it is undecided, instead of 0 with a warning
     #[arg(long)]
     strict: bool,
-    /// Also write JUnit XML to this file
+    /// Also write `JUnit` XML to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Also write Markdown for a pull request to this file
@@ -212,11 +212,8 @@ fn decide(
             }
             compare(a, b, PairPlan { first, ..plan }, arena.interrupted, &mut |_, bursts| {
                 let pair = pair_of(&bursts)?;
-                if confirms {
-                    gate.fresh.push(pair)
-                } else {
-                    gate.pairs.push(pair)
-                };
+                let list = if confirms { &mut gate.fresh } else { &mut gate.pairs };
+                list.push(pair);
                 Ok(())
             })?;
             first += 1;

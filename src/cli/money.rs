@@ -7,8 +7,9 @@ use super::plan_rows::{HEADER, cells, json, name, report};
 use super::prices_show::age;
 use super::shown::Shown;
 use crate::economics::{
-    Asked, Baseline, Business, Choice, Demand, DemandSpec, Evaluated, Paying, PriceTable, Shape,
-    add_band, binding, cheapest_that_fits, evaluate, pareto, parse_slo, shortlist,
+    Asked, Baseline, Basis, Business, Choice, Demand, DemandSpec, Evaluated, Offer, Paying,
+    PriceTable, Shape, Shortlist, add_band, add_details, binding, cheapest_that_fits, evaluate,
+    pareto, parse_rate, parse_slo, shortlist,
 };
 use crate::error::{Error, Result};
 use crate::store::{Record, SCHEMA_VERSION};
@@ -24,16 +25,16 @@ pub(super) struct Args {
     #[arg(long, value_name = "RATE")]
     demand: Option<String>,
     /// How they are spread over a week
-    #[arg(long, value_enum, requires = "demand")]
+    #[arg(long, value_enum, conflicts_with = "profile")]
     shape: Option<Shape>,
     /// A file of 168 numbers, an hour each, instead of a shape
-    #[arg(long, value_name = "CSV", requires = "demand")]
+    #[arg(long, value_name = "CSV")]
     profile: Option<PathBuf>,
     /// The busiest second of an hour over the hour's mean
-    #[arg(long, value_name = "TIMES", requires = "demand")]
+    #[arg(long, value_name = "TIMES", allow_negative_numbers = true)]
     peak: Option<f64>,
     /// Growth a month, e.g. `0.02`
-    #[arg(long, value_name = "SHARE", requires = "demand", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     growth: Option<f64>,
     /// Replicas come and go with the demand
     #[arg(long)]
@@ -45,7 +46,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     redundant: Option<u32>,
     /// Share of its capacity that a replica is planned for; by the capacity's basis when left out
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     utilization: Option<f64>,
     /// Share off every price that was negotiated, e.g. `10%`
     #[arg(long, value_name = "SHARE")]
@@ -57,17 +58,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "BOUND")]
     slo: Option<String>,
     /// Target: a month's cost at most
-    #[arg(long, value_name = "USD")]
+    #[arg(long, value_name = "USD", allow_negative_numbers = true)]
     max_usd_month: Option<f64>,
     /// Target: times as fast as the baseline
-    #[arg(long, value_name = "TIMES")]
+    #[arg(long, value_name = "TIMES", allow_negative_numbers = true)]
     min_speedup: Option<f64>,
     /// Target: share of right answers
     #[arg(long, value_name = "SHARE")]
-    min_accuracy: Option<f64>,
+    min_accuracy: Option<String>,
     /// Target: at most so much less than the baseline's, e.g. `0.02`
     #[arg(long, value_name = "SHARE")]
-    max_drop: Option<f64>,
+    max_drop: Option<String>,
     /// Target: share of the baseline's cost saved, e.g. `70%`
     #[arg(long, value_name = "SHARE")]
     min_saving: Option<String>,
@@ -78,7 +79,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     draws: Option<u32>,
     /// Seed of the draws
-    #[arg(long, value_name = "N", requires = "draws")]
+    #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
@@ -110,19 +111,7 @@ impl Args {
                 (Business::parse(&path.display().to_string(), &text)?, base)
             }
         };
-        if let Some(rate) = &self.demand {
-            // Relative to where the command is given, not to the file.
-            let here = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            let profile = self.profile.as_ref().map(here);
-            business.demand = Some(DemandSpec {
-                rate: rate.clone(),
-                shape: self.shape.unwrap_or_default(),
-                profile,
-                peak_to_mean: self.peak.unwrap_or(1.0),
-                growth_per_month: self.growth.unwrap_or(0.0),
-                payload_bytes: business.demand.as_ref().map_or(0.0, |d| d.payload_bytes),
-            });
-        }
+        self.demand_over(&mut business)?;
         let fleet = &mut business.fleet;
         fleet.autoscaled |= self.autoscale;
         fleet.at_least = self.at_least.unwrap_or(fleet.at_least);
@@ -134,21 +123,87 @@ impl Args {
         let targets = &mut business.targets;
         targets.max_usd_per_month = self.max_usd_month.or(targets.max_usd_per_month);
         targets.min_speedup = self.min_speedup.or(targets.min_speedup);
-        targets.min_accuracy = self.min_accuracy.or(targets.min_accuracy);
-        targets.max_drop = self.max_drop.or(targets.max_drop);
+        if let Some(text) = &self.min_accuracy {
+            targets.min_accuracy = Some(share("--min-accuracy", text)?);
+        }
+        if let Some(text) = &self.max_drop {
+            targets.max_drop = Some(share("--max-drop", text)?);
+        }
         if let Some(text) = &self.min_saving {
             targets.min_saving = Some(share("--min-saving", text)?);
         }
         if let Some(text) = &self.discount {
             business.discount = share("--discount", text)?;
         }
-        let band = &mut business.band;
-        band.draws = self.draws.unwrap_or(band.draws);
-        band.seed = self.seed.unwrap_or(band.seed);
+        if self.draws.is_some() || self.seed.is_some() {
+            let mut band = business.band.unwrap_or_default();
+            band.draws = self.draws.unwrap_or(band.draws);
+            band.seed = self.seed.unwrap_or(band.seed);
+            business.band = Some(band);
+        }
         business.check("the command line")?;
         Ok((base, business))
     }
 }
+
+impl Args {
+    /// What the command line says of the demand, over what the file says.
+    fn demand_over(&self, business: &mut Business) -> Result<()> {
+        let over = self.shape.is_some()
+            || self.profile.is_some()
+            || self.peak.is_some()
+            || self.growth.is_some();
+        if self.demand.is_none() && !over {
+            return Ok(());
+        }
+        let mut spec = match (&self.demand, business.demand.take()) {
+            (Some(rate), Some(spec)) => DemandSpec { rate: rate.clone(), ..spec },
+            (Some(rate), None) => DemandSpec {
+                rate: rate.clone(),
+                shape: Shape::default(),
+                profile: None,
+                peak_to_mean: 1.0,
+                growth_per_month: 0.0,
+                payload_bytes: 0.0,
+            },
+            (None, Some(spec)) => spec,
+            (None, None) => {
+                return Err(Error::input("--shape, --profile, --peak, --growth", "shape a demand")
+                    .remedy(
+                        "give --demand, e.g. --demand 10M/day, or [demand] in the file of --plan",
+                    ));
+            }
+        };
+        if let Some(shape) = self.shape {
+            spec.shape = shape;
+            spec.profile = None;
+        }
+        if let Some(path) = &self.profile {
+            // Relative to where the command is given, not to the file.
+            spec.profile = Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+        }
+        spec.peak_to_mean = self.peak.unwrap_or(spec.peak_to_mean);
+        spec.growth_per_month = self.growth.unwrap_or(spec.growth_per_month);
+        business.demand = Some(spec);
+        Ok(())
+    }
+
+    /// Whether a plan needs the user's own demand: money a month and machines mean nothing without.
+    fn needs_demand(&self, business: &Business) -> bool {
+        let targets = &business.targets;
+        self.autoscale
+            || self.at_least.is_some()
+            || self.redundant.is_some()
+            || self.draws.is_some()
+            || targets.max_usd_per_month.is_some()
+            || targets.min_saving.is_some()
+            || !business.option.is_empty()
+            || business.baseline.as_ref().is_some_and(|b| b.usd_per_month.is_some())
+    }
+}
+
+/// What a recommendation is for where nobody says: said loudly.
+const NO_DEMAND: &str = "1M/day";
 
 /// `70%` or `0.7`.
 fn share(flag: &str, text: &str) -> Result<f64> {
@@ -169,11 +224,16 @@ pub(super) fn execute(
     shown: &Shown,
     format: Format,
 ) -> Result<()> {
-    let Some(spec) = &business.demand else {
-        return Err(Error::input("cost", "is asked for a fleet without a demand")
-            .remedy("give --demand, e.g. --demand 10M/day, or [demand] in the file of --plan"));
+    let is_assumed = business.demand.is_none();
+    let demand = match &business.demand {
+        Some(spec) => spec.demand(&base)?,
+        None if args.needs_demand(&business) => {
+            return Err(Error::input("cost", "is asked for a fleet without a demand").remedy(
+                "give --demand, e.g. --demand 10M/day, or [demand] in the file of --plan",
+            ));
+        }
+        None => Demand::shaped(parse_rate(NO_DEMAND)?, Shape::Flat),
     };
-    let demand = spec.demand(&base)?;
     let slo = args.slo.as_deref().map(parse_slo).transpose()?;
     let asked = Asked::new(&business, &demand, asking.paying.to_vec())?;
     let Asking { records, table, choice, .. } = asking;
@@ -192,18 +252,24 @@ pub(super) fn execute(
     let front = pareto(&rows);
     let chosen = cheapest_that_fits(&rows);
     let at = to_show(&rows, chosen, args.top);
-    if args.draws.is_some() {
+    for at in &at {
+        add_details(&mut rows[*at], base.as_ref(), &asked)?;
+    }
+    if business.band.is_some() {
         for at in &at {
             add_band(&mut rows[*at], base.as_ref(), &asked)?;
         }
     }
     let advice = advice(&rows, chosen, shown);
-    let binds = chosen.map(|chosen| binding(&rows, chosen, &asked)).unwrap_or_default();
+    let binds = chosen
+        .map(|chosen| binding(&rows, chosen, &asked, &|usd| shown.words(usd)))
+        .unwrap_or_default();
     let text = match format {
         Format::Json => output::json(&serde_json::json!({
             "schema_version": SCHEMA_VERSION,
             "demand": demand,
             "requests_per_month": demand.per_month(),
+            "demand_assumed": is_assumed,
             "business": business,
             "currency": shown,
             "plans": found.looked_at,
@@ -221,7 +287,51 @@ pub(super) fn execute(
     if format != Format::Table {
         return Ok(());
     }
-    let mut notes = vec![about(&demand)];
+    let notes = notes_of(
+        &Shows { rows: &rows, at: &at, base: base.as_ref(), is_assumed },
+        &asked,
+        slo.is_some(),
+        shown,
+        &found,
+    );
+    let text: String = notes.iter().map(|note| output::wrapped("· ", note)).collect();
+    let binds: String = binds.iter().map(|why| output::wrapped("  bound by ", why)).collect();
+    output::figures(&(text + &output::wrapped("", &advice) + &binds))
+}
+
+/// What is shown, for the notes below it.
+struct Shows<'a> {
+    rows: &'a [Evaluated],
+    at: &'a [usize],
+    base: Option<&'a Offer>,
+    /// Whether nobody said what the demand is.
+    is_assumed: bool,
+}
+
+/// What a reader of the table must know.
+fn notes_of(
+    &Shows { rows, at, base, is_assumed }: &Shows<'_>,
+    asked: &Asked<'_>,
+    has_slo: bool,
+    shown: &Shown,
+    found: &Shortlist,
+) -> Vec<String> {
+    let mut notes = vec![about(asked.demand)];
+    if is_assumed {
+        notes.insert(0, format!("NO --demand: planned for {NO_DEMAND}, every hour alike"));
+    }
+    if has_slo
+        && at.iter().any(|at| rows[*at].offer.capacity.is_some_and(|c| c.basis == Basis::Saturated))
+    {
+        notes.push(
+            "a closed load's latency has no queue of arrivals in it: an open load (`run --rate`) says what a demand meets"
+                .to_owned(),
+        );
+    }
+    if let Some(base) = base {
+        let by = base.price.as_ref().map_or(String::new(), |p| format!(", {}", p.paying));
+        notes.push(format!("against {}{by}", name(base)));
+    }
     if at.len() < found.looked_at {
         notes.push(format!("{} of {} plans are shown", at.len(), found.looked_at));
     }
@@ -238,14 +348,12 @@ pub(super) fn execute(
     notes.extend(shown.note());
     let dates = at.iter().filter_map(|at| rows[*at].offer.price.as_ref());
     notes.extend(age(dates.map(|price| price.date.as_str())));
-    let left = not_included(&business);
+    let left = not_included(asked.business);
     if !left.is_empty() {
         notes.push(format!("not included: {}", left.join(", ")));
     }
-    notes.extend(found.notes);
-    let text: String = notes.iter().map(|note| output::wrapped("· ", note)).collect();
-    let binds: String = binds.iter().map(|why| output::wrapped("  bound by ", why)).collect();
-    output::figures(&(text + &output::wrapped("", &advice) + &binds))
+    notes.extend(found.notes.iter().cloned());
+    notes
 }
 
 /// Which rows are shown: the first ones of what was measured, then of what is assumed; and the recommended one.

@@ -26,6 +26,7 @@ pub(super) fn json(row: &Evaluated, is_front: bool, is_chosen: bool) -> serde_js
         "case_id": offer.case_id,
         "hardware_class": offer.hardware_class,
         "runs": offer.runs,
+        "model": offer.model,
         "variant": offer.name,
         "backend": offer.backend,
         "load": offer.load,
@@ -76,7 +77,10 @@ pub(super) fn json(row: &Evaluated, is_front: bool, is_chosen: bool) -> serde_js
 }
 
 /// FOCUS's names (`FinOps` Open Cost and Usage Specification 1.2) where it has one; amounts are in `BillingCurrency`.
-pub(super) const HEADER: [&str; 36] = [
+pub(super) const HEADER: [&str; 39] = [
+    "model",
+    "case_id",
+    "backend",
     "variant",
     "hardware_class",
     "load",
@@ -118,7 +122,7 @@ pub(super) const HEADER: [&str; 36] = [
 /// The month of a machine in hours.
 const HOURS: f64 = crate::economics::HOURS_A_MONTH;
 
-pub(super) fn cells(row: &Evaluated, shown: &Shown) -> [String; 36] {
+pub(super) fn cells(row: &Evaluated, shown: &Shown) -> [String; 39] {
     let (offer, price) = (&row.offer, row.offer.price.as_ref());
     let number = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
     let amount = |usd: f64| shown.amount(usd).to_string();
@@ -128,6 +132,9 @@ pub(super) fn cells(row: &Evaluated, shown: &Shown) -> [String; 36] {
     let carbon = row.carbon.as_ref();
     let list = price.and_then(|p| p.hourly.on_demand);
     [
+        text(offer.model.as_ref()),
+        text(offer.case_id.as_ref()),
+        text(offer.backend.as_ref()),
         offer.name.clone(),
         text(offer.hardware_class.as_ref()),
         text(offer.load.as_ref()),
@@ -139,8 +146,8 @@ pub(super) fn cells(row: &Evaluated, shown: &Shown) -> [String; 36] {
         shown.code().to_owned(),
         money(list),
         money(list.map(|usd| usd * row.discounted)),
-        number(row.mean_replicas.map(|n| n * HOURS)),
-        row.mean_replicas.map_or("", |_| "Hours").to_owned(),
+        number(row.paid_machines.map(|n| n * HOURS)),
+        row.paid_machines.map_or("", |_| "Hours").to_owned(),
         money(row.usd_per_month_list),
         money(row.usd_per_month_list.map(|usd| usd * row.discounted)),
         amount(row.usd_per_month),

@@ -7,9 +7,10 @@ use clap::Subcommand;
 use super::output::{self, Format};
 use super::prices_import::{self, Import, Update};
 use super::prices_show;
-use crate::economics::{Currencies, PriceTable, Term};
+use crate::economics::{Currencies, PriceTable, Term, check_currencies, parse_currency};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
+use crate::units::today;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -30,6 +31,9 @@ pub(super) enum Command {
         /// Also the prices of this file
         #[arg(long, value_name = "CSV")]
         prices: Option<PathBuf>,
+        /// What a unit of another currency is in USD, and the day: `EUR=1.08@2026-11-20`
+        #[arg(long, value_name = "CODE=USD@DAY")]
+        rate: Vec<String>,
         /// How they are printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -42,6 +46,9 @@ pub(super) enum Command {
         /// Also the prices of this file
         #[arg(long, value_name = "CSV")]
         prices: Option<PathBuf>,
+        /// What a unit of another currency is in USD, and the day: `EUR=1.08@2026-11-20`
+        #[arg(long, value_name = "CODE=USD@DAY")]
+        rate: Vec<String>,
         /// How they are printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -52,6 +59,9 @@ pub(super) enum Command {
         before: PathBuf,
         /// The later one, or `built-in`
         after: PathBuf,
+        /// What a unit of another currency is in USD, and the day: `EUR=1.08@2026-11-20`
+        #[arg(long, value_name = "CODE=USD@DAY")]
+        rate: Vec<String>,
         /// How they are printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -63,22 +73,28 @@ pub(super) enum Command {
 }
 
 /// One file's prices, or ours.
-fn alone(path: &PathBuf) -> Result<PriceTable> {
+fn alone(path: &PathBuf, rates: &Currencies) -> Result<PriceTable> {
     if path.as_os_str() == "built-in" {
         return PriceTable::built_in();
     }
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read the prices", &e))?;
     let mut table = PriceTable::default();
-    table.add(&path.display().to_string(), &text)?;
+    table.add_with(&path.display().to_string(), &text, rates)?;
     Ok(table)
 }
 
-/// Our table, with the user's own prices on top.
-pub(super) fn table(own: Option<&PathBuf>) -> Result<PriceTable> {
-    table_with(own, &Currencies::new())
+/// Rates as they are given, checked.
+pub(super) fn rates(texts: &[String]) -> Result<Currencies> {
+    let mut rates = Currencies::new();
+    for text in texts {
+        let (code, rate) = parse_currency(text)?;
+        rates.insert(code, rate);
+    }
+    check_currencies(&rates, today())?;
+    Ok(rates)
 }
 
-/// The same, for prices in other currencies, too.
+/// Our table, with the user's own prices on top, in whatever currency has a rate.
 pub(super) fn table_with(own: Option<&PathBuf>, currencies: &Currencies) -> Result<PriceTable> {
     let mut table = PriceTable::built_in()?;
     if let Some(path) = own {
@@ -91,14 +107,16 @@ pub(super) fn table_with(own: Option<&PathBuf>, currencies: &Currencies) -> Resu
 
 pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
     let (provider, instance, region, term, prices, format) = match command {
-        Command::List { provider, instance, region, term, prices, format } => {
-            (provider, instance, region, term, prices, format)
+        Command::List { provider, instance, region, term, prices, rate, format } => {
+            (provider, instance, region, term, (prices, rate), format)
         }
-        Command::Show { instance, prices, format } => {
-            return prices_show::show(instance, &table(prices.as_ref())?, *format);
+        Command::Show { instance, prices, rate, format } => {
+            let table = table_with(prices.as_ref(), &rates(rate)?)?;
+            return prices_show::show(instance, &table, *format);
         }
-        Command::Diff { before, after, format } => {
-            return prices_show::diff(&alone(before)?, &alone(after)?, *format);
+        Command::Diff { before, after, rate, format } => {
+            let rates = rates(rate)?;
+            return prices_show::diff(&alone(before, &rates)?, &alone(after, &rates)?, *format);
         }
         Command::Import(args) => return prices_import::import(args, &settings.cache),
         Command::Update(args) => return prices_import::update(args, settings),
@@ -106,14 +124,23 @@ pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
     if region.as_ref().is_some_and(|region| region.trim().is_empty()) {
         return Err(Error::input("--region", "is empty").remedy("name a region, or leave it out"));
     }
-    let mut table = table(prices.as_ref())?;
+    let mut table = table_with(prices.0.as_ref(), &rates(prices.1)?)?;
     let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
+    let all = table.quotes.len();
     table.quotes.retain(|q| {
         fits(provider, &q.provider)
             && fits(region, &q.region)
             && instance.as_ref().is_none_or(|part| q.instance_type.contains(part.as_str()))
             && term.is_none_or(|term| term == q.term)
     });
+    if table.quotes.len() < all {
+        let is_left: std::collections::HashSet<(&str, &str)> =
+            table.quotes.iter().map(|q| (q.provider.as_str(), q.instance_type.as_str())).collect();
+        let is_left = |i: &crate::economics::Instance| {
+            is_left.contains(&(i.provider.as_str(), i.instance_type.as_str()))
+        };
+        table.instances.retain(is_left);
+    }
     if table.quotes.is_empty() {
         return Err(Error::input("prices list", "no price fits")
             .remedy("leave a filter out; `infermark prices list` shows all"));
@@ -144,6 +171,7 @@ pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
     });
     let text = match format {
         Format::Json => output::json(&serde_json::json!({
+            "schema_version": crate::store::SCHEMA_VERSION,
             "prices": table.quotes,
             "instances": table.instances,
         }))?,

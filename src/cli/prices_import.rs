@@ -3,11 +3,11 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::output;
+use super::{output, prices};
 use crate::artifact::{Cache, fresh, pages};
 use crate::economics::{
     About, AwsOffer, AzureRetail, Currencies, Ec2Instances, Gcosts, GcpBilling, Imported,
-    OwnColumns, PriceSource, PriceTable, SkyPilot, azure_sizes, check_currencies, parse_currency,
+    OwnColumns, PriceSource, PriceTable, SkyPilot, azure_sizes,
 };
 use crate::error::{Error, Result};
 use crate::settings::Settings;
@@ -79,9 +79,9 @@ pub(super) struct Update {
     /// The region, by the provider's own name; aws: us-east-1 and azure: eastus when left out
     #[arg(long)]
     region: Option<String>,
-    /// Whose catalogue of `SkyPilot`'s
-    #[arg(long, default_value = "aws")]
-    provider: String,
+    /// Whose catalogue of `SkyPilot`'s; aws when left out
+    #[arg(long)]
+    provider: Option<String>,
     /// The key that Google's catalogue asks for; `$INFERMARK_GCP_KEY` when left out
     #[arg(long)]
     key: Option<String>,
@@ -156,12 +156,20 @@ pub(super) fn import(args: &Import, cache: &Cache) -> Result<()> {
         return Err(Error::input("--sizes", "belongs to --from azure-retail")
             .remedy("leave it out: other lists say what their machines are"));
     }
-    let mut rates = Currencies::new();
-    for text in &args.rate {
-        let (code, rate) = parse_currency(text)?;
-        rates.insert(code, rate);
+    for (given, flag) in [
+        (!args.rate.is_empty() && args.from != From::Csv, "--rate"),
+        (args.provider.is_some() && args.from == From::Csv, "--provider"),
+        (args.date != "unknown" && args.from == From::Csv, "--date"),
+        (args.date != "unknown" && args.from == From::AwsOffer, "--date"),
+    ] {
+        if given {
+            return Err(Error::input(flag, "says nothing to a list of this kind").remedy(
+                "leave it out: lists in our own columns say provider and date in every row, AWS's its date, and only \
+                 ours may be in other currencies",
+            ));
+        }
     }
-    check_currencies(&rates, today())?;
+    let rates = prices::rates(&args.rate)?;
     let list = args.from.source(args.sizes.as_deref(), rates)?;
     let is_url = args.file.starts_with("https://") || args.file.starts_with("http://");
     let path = if is_url { fresh(&args.file, cache)?.path } else { PathBuf::from(&args.file) };
@@ -263,11 +271,18 @@ impl Update {
                 (From::AwsOffer, "aws".to_owned(), url(own))
             }
             Online::Skypilot => {
-                let cloud = &self.provider;
+                let cloud = self.provider.as_deref().unwrap_or("aws");
+                if !cloud.chars().all(|c| c.is_ascii_alphanumeric()) || cloud.is_empty() {
+                    return Err(Error::input(
+                        "--provider",
+                        format!("`{cloud}` is no cloud's name"),
+                    )
+                    .remedy("name it as the catalogue's folder does: aws, gcp, lambda"));
+                }
                 let own = format!(
                     "https://raw.githubusercontent.com/skypilot-org/skypilot-catalog/master/catalogs/v8/{cloud}/vms.csv"
                 );
-                (From::Skypilot, cloud.clone(), url(own))
+                (From::Skypilot, cloud.to_owned(), url(own))
             }
             Online::Gcosts => {
                 let own = "https://raw.githubusercontent.com/Cyclenerd/google-cloud-pricing-cost-calculator/master/pricing.yml";
@@ -283,10 +298,15 @@ impl Update {
                 let base =
                     url("https://cloudbilling.googleapis.com/v1/services/6F81-5844-456A/skus"
                         .to_owned());
-                (From::GcpBilling, "gcp".to_owned(), format!("{base}?key={key}"))
+                (From::GcpBilling, "gcp".to_owned(), format!("{base}{}key={key}", joint(&base)))
             }
         })
     }
+}
+
+/// What stands before an address's next parameter.
+fn joint(base: &str) -> char {
+    if base.contains('?') { '&' } else { '?' }
 }
 
 /// Where a page says that the next one is; an error where it is no whole page.
@@ -310,13 +330,35 @@ fn next_page(from: From, first: &str, text: &str) -> std::result::Result<Option<
 /// Fetches a list anew, if it changed, and writes what it holds.
 pub(super) fn update(args: &Update, settings: &Settings) -> Result<()> {
     let cache = &settings.cache;
+    let (of, by) = (args.source, [Online::Azure, Online::Aws]);
+    for (given, flag) in [
+        (args.region.is_some() && !by.contains(&of), "--region"),
+        (args.provider.is_some() && of != Online::Skypilot, "--provider"),
+        (args.sizes.is_some() && of != Online::Azure, "--sizes"),
+        (args.key.is_some() && of != Online::Gcp, "--key"),
+    ] {
+        if given {
+            return Err(Error::input(flag, "says nothing to this source").remedy(
+                "leave it out; `infermark prices update --help` says what belongs to what",
+            ));
+        }
+    }
+    if args
+        .url
+        .as_ref()
+        .is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://"))
+    {
+        return Err(Error::input("--url", "is no address of the web")
+            .remedy("it begins with https://; a file is read by `prices import`"));
+    }
     let (from, provider, url) = args.list(settings)?;
     let list = from.source(args.sizes.as_deref(), Currencies::new())?;
     let bare = url.split('?').next().unwrap_or(&url).to_owned();
     // The list is as its owner has it today; AWS's says its own day.
     let about =
         About { source: format!("{}: {bare}", list.name()), provider, date: today().to_string() };
-    let own = || PathBuf::from(format!("{}.csv", list.name()));
+    let name = clap::ValueEnum::to_possible_value(&args.source);
+    let own = || PathBuf::from(format!("{}.csv", name.as_ref().map_or("prices", |n| n.get_name())));
     let out = args.out.clone().unwrap_or_else(own);
     let found = if matches!(from, From::AzureRetail | From::GcpBilling) {
         let next = |text: &str| next_page(from, &url, text);

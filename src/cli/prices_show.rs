@@ -85,8 +85,9 @@ pub(super) fn show(names: &[String], table: &PriceTable, format: Format) -> Resu
     }
     let text = match format {
         Format::Json => output::json(&serde_json::json!({
+            "schema_version": crate::store::SCHEMA_VERSION,
             "prices": rows.iter().map(|row| {
-                header.iter().zip(row).map(|(k, v)| ((*k).to_owned(), v.clone().into())).collect::<serde_json::Map<_, _>>()
+                object(&header, row)
             }).collect::<Vec<_>>(),
         }))?,
         Format::Csv => output::csv(&header, rows)?,
@@ -121,6 +122,26 @@ pub(super) fn show(names: &[String], table: &PriceTable, format: Format) -> Resu
         }
     };
     output::figures(&text)
+}
+
+/// A row with numbers as numbers, and `null` for what is not known.
+fn object(header: &[&str], row: &[String]) -> serde_json::Map<String, serde_json::Value> {
+    let numbers = [
+        "vcpus",
+        "memory_gib",
+        "usd_per_hour",
+        "of_on_demand",
+        "age_days",
+        "before",
+        "after",
+        "percent",
+    ];
+    let value = |key: &str, cell: &String| match cell.as_str() {
+        "" => serde_json::Value::Null,
+        _ if numbers.contains(&key) => cell.parse::<f64>().map_or(cell.clone().into(), Into::into),
+        text => text.into(),
+    };
+    header.iter().zip(row).map(|(key, cell)| ((*key).to_owned(), value(key, cell))).collect()
 }
 
 /// What differs between two tables.
@@ -168,10 +189,11 @@ pub(super) fn diff(before: &PriceTable, after: &PriceTable, format: Format) -> R
     );
     let text = match format {
         Format::Json => output::json(&serde_json::json!({
+            "schema_version": crate::store::SCHEMA_VERSION,
             "dearer": count("dearer"), "cheaper": count("cheaper"), "new": count("new"),
             "gone": count("gone"), "same": same,
             "changes": rows.iter().map(|row| {
-                header.iter().zip(row).map(|(k, v)| ((*k).to_owned(), v.clone().into())).collect::<serde_json::Map<_, _>>()
+                object(&header, row)
             }).collect::<Vec<_>>(),
         }))?,
         Format::Csv => output::csv(&header, rows)?,

@@ -8,7 +8,7 @@ use super::grid::Asked;
 pub fn pareto(rows: &[Evaluated]) -> Vec<usize> {
     let figures = |row: &Evaluated| {
         let latency = row.offer.latency_ms.unwrap_or(f64::INFINITY);
-        let quality = row.offer.quality.unwrap_or(f64::NEG_INFINITY);
+        let quality = row.offer.goodness().unwrap_or(f64::NEG_INFINITY);
         [row.usd_per_month, -quality, latency]
     };
     let beats = |a: &[f64; 3], b: &[f64; 3]| {
@@ -43,7 +43,14 @@ pub fn cheapest_that_fits(rows: &[Evaluated]) -> Option<usize> {
 }
 
 /// What binds a plan: what its fleet is as large as it is for, and what keeps each cheaper plan from being chosen.
-pub fn binding(rows: &[Evaluated], chosen: usize, asked: &Asked<'_>) -> Vec<String> {
+///
+/// `money` says an amount of USD.
+pub fn binding(
+    rows: &[Evaluated],
+    chosen: usize,
+    asked: &Asked<'_>,
+    money: &dyn Fn(f64) -> String,
+) -> Vec<String> {
     let row = &rows[chosen];
     let mut all = Vec::new();
     let rules = &asked.business.fleet;
@@ -83,8 +90,8 @@ pub fn binding(rows: &[Evaluated], chosen: usize, asked: &Asked<'_>) -> Vec<Stri
         }
         told.push(name);
         let load = other.offer.load.as_ref().map_or(String::new(), |load| format!(" {load}"));
-        let usd = other.usd_per_month;
-        all.push(format!("{}{load} would be ${usd:.2}: {why}", other.offer.name));
+        let usd = money(other.usd_per_month);
+        all.push(format!("{}{load} would be {usd}: {why}", other.offer.name));
         if all.len() > 4 {
             break;
         }

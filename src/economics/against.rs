@@ -3,12 +3,11 @@
 use serde::Serialize;
 
 use super::advise::is_assumed;
-use super::business::Business;
 use super::evaluate::{AS_IS, Evaluated, What, bill};
 use super::fleet::Basis;
 use super::grid::Asked;
 use super::offer::Offer;
-use super::roi::{Change, Return, Swing, break_even_requests, tornado};
+use super::roi::{Change, Return, Swing, tornado};
 use crate::error::{Error, Result};
 
 /// Against the baseline.
@@ -34,8 +33,8 @@ pub struct Versus {
 }
 
 /// The baseline as an offer: a stated bill, or one of `rows`, by its name or by `name@instance`.
-pub(super) fn baseline(business: &Business, rows: &[Evaluated]) -> Result<Option<Offer>> {
-    let Some(stated) = &business.baseline else { return Ok(None) };
+pub(super) fn baseline(asked: &Asked<'_>, rows: &[Evaluated]) -> Result<Option<Offer>> {
+    let Some(stated) = &asked.business.baseline else { return Ok(None) };
     let Some(wanted) = &stated.of else {
         return Ok(Some(Offer {
             name: "baseline".to_owned(),
@@ -46,6 +45,7 @@ pub(super) fn baseline(business: &Business, rows: &[Evaluated]) -> Result<Option
             ..Offer::default()
         }));
     };
+    let paying = asked.paying.first().copied().unwrap_or_default();
     let is_it = |offer: &Offer| {
         let of = offer.price.as_ref().map(|p| p.instance_type.as_str());
         offer.name == *wanted
@@ -53,9 +53,13 @@ pub(super) fn baseline(business: &Business, rows: &[Evaluated]) -> Result<Option
                 .rsplit_once('@')
                 .is_some_and(|(name, at)| offer.name == name && of == Some(at))
     };
-    // Of several loads and machines the one that can be chosen, was measured, and costs least: it is what would be kept.
+    // Of several loads and machines the one that can be chosen, was measured, is paid for the first way that is asked
+    // for, and costs least: it is what would be kept.
     let found = rows.iter().filter(|row| is_it(&row.offer)).min_by(|a, b| {
-        let rank = |row: &Evaluated| (!row.offer.excluded.is_empty(), is_assumed(row));
+        let rank = |row: &Evaluated| {
+            let by = row.offer.price.as_ref().is_some_and(|price| price.paying != paying);
+            (!row.offer.excluded.is_empty(), is_assumed(row), by)
+        };
         rank(a).cmp(&rank(b)).then(a.usd_per_month.total_cmp(&b.usd_per_month))
     });
     let Some(Evaluated { offer: found, .. }) = found else {
@@ -72,50 +76,103 @@ pub(super) fn baseline(business: &Business, rows: &[Evaluated]) -> Result<Option
     }))
 }
 
-/// A plan against the baseline.
+/// A plan against the baseline, but for what only rows that are shown need: see [`details`].
 pub(super) fn versus(
     base: &Offer,
     before: &Evaluated,
     after: &Evaluated,
     asked: &Asked<'_>,
 ) -> Result<Versus> {
-    let (business, demand) = (asked.business, asked.demand);
+    let (business, growth) = (asked.business, asked.demand.growth);
     let change = &business.change;
-    let one_off = change.one_off();
     let both = |a: Option<f64>, b: Option<f64>| a.zip(b);
     let faster_ms = both(base.latency_ms, after.offer.latency_ms).map(|(old, new)| old - new);
-    let quality_change = both(after.offer.quality, base.quality).map(|(new, old)| new - old);
-    let requests = demand.per_month();
+    let better = both(after.offer.goodness(), base.goodness()).map(|(new, old)| new - old);
+    let requests = asked.demand.per_month();
     let latency_value = both(business.value.usd_per_1m_per_ms, faster_ms)
         .map(|(usd, ms)| usd * ms * requests / 1e6);
-    let quality_loss = both(business.value.usd_per_wrong_answer, quality_change)
+    let quality_loss = both(business.value.usd_per_wrong_answer, better)
         .map(|(usd, change)| -usd * change * requests);
     let worth = latency_value.unwrap_or(0.0) - quality_loss.unwrap_or(0.0);
-    let mut returns = Change {
-        before: before.usd_per_month,
-        after: after.usd_per_month - worth,
-        one_off,
-        interest: change.interest,
-        months: change.months,
-        growth: demand.growth,
+    let mut savings = Vec::with_capacity(change.months as usize);
+    for month in 0..change.months {
+        let demand = (1.0 + growth).powi(month.cast_signed());
+        let what = What { demand, ..AS_IS };
+        // Without growth every month is the first.
+        let saving = if growth == 0.0 {
+            before.usd_per_month - after.usd_per_month
+        } else {
+            bill(base, asked, &what)?.usd - bill(&after.offer, asked, &what)?.usd
+        };
+        savings.push(saving + worth * demand);
     }
-    .returns();
-    returns.saving_share = if before.usd_per_month > 0.0 {
-        1.0 - after.usd_per_month / before.usd_per_month
-    } else {
-        0.0
-    };
-    let per_request = before.usd_per_request - after.usd_per_request + worth / requests;
+    let (one_off, interest) = (change.one_off(), change.interest);
+    let (old, new) = (before.usd_per_month, after.usd_per_month);
     Ok(Versus {
-        returns,
+        returns: Change { before: old, after: new, savings, one_off, interest }.returns(),
         cheaper: before.usd_per_request / after.usd_per_request,
         speedup: both(base.latency_ms, after.offer.latency_ms).map(|(old, new)| old / new),
-        quality_change,
+        quality_change: better,
         latency_value_per_month: latency_value,
         quality_loss_per_month: quality_loss,
-        break_even_requests: break_even_requests(one_off, per_request, f64::from(change.months)),
-        tornado: swings(base, &after.offer, asked)?,
+        break_even_requests: None,
+        tornado: Vec::new(),
     })
+}
+
+/// Adds what takes many bills to work out: break-even and tornado.
+pub(super) fn details(
+    base: &Offer,
+    offer: &Offer,
+    versus: &mut Versus,
+    asked: &Asked<'_>,
+) -> Result<()> {
+    versus.break_even_requests = break_even(base, offer, versus, asked)?;
+    let is_base =
+        (&base.name, &base.case_id, &base.price) == (&offer.name, &offer.case_id, &offer.price);
+    if !is_base {
+        versus.tornado = swings(base, offer, asked)?;
+    }
+    Ok(())
+}
+
+/// Requests a month from which on the change pays within the months that are looked ahead, at every larger volume that
+/// is tried; 0 where it pays at any. Volumes from a ten-thousandth to ten thousand times the demand are tried, the same
+/// in every month; fleets are of whole machines, so that a saving per request would not tell.
+fn break_even(
+    base: &Offer,
+    offer: &Offer,
+    versus: &Versus,
+    asked: &Asked<'_>,
+) -> Result<Option<f64>> {
+    let change = &asked.business.change;
+    let worth = versus.latency_value_per_month.unwrap_or(0.0)
+        - versus.quality_loss_per_month.unwrap_or(0.0);
+    let pays = |demand: f64| -> Result<bool> {
+        let what = What { demand, ..AS_IS };
+        let month = bill(base, asked, &what)?.usd - bill(offer, asked, &what)?.usd + worth * demand;
+        let sum = month * f64::from(change.months);
+        Ok(if change.one_off() > 0.0 { sum >= change.one_off() } else { month > 0.0 })
+    };
+    let at = |step: i32| 10.0_f64.powf(f64::from(step) / 8.0);
+    let mut least = None;
+    for step in (-32..=32).rev() {
+        if !pays(at(step))? {
+            break;
+        }
+        least = Some(step);
+    }
+    let Some(step) = least else { return Ok(None) };
+    if step == -32 {
+        return Ok(Some(0.0));
+    }
+    // Between the last volume at which it pays and the first at which it does not.
+    let (mut no, mut yes) = (at(step - 1), at(step));
+    for _ in 0..40 {
+        let middle = f64::midpoint(no, yes);
+        if pays(middle)? { yes = middle } else { no = middle }
+    }
+    Ok(Some(yes * asked.demand.per_month()))
 }
 
 /// The saving of a month's bill when one assumption at a time is lower or higher.

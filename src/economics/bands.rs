@@ -4,6 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::business::Draws;
 use super::evaluate::{AS_IS, What, bill};
 use super::grid::Asked;
 use super::offer::Offer;
@@ -75,8 +76,8 @@ fn factor(random: &mut ChaCha8Rng, capacity: Option<&Capacity>) -> f64 {
 pub(super) fn band(offer: &Offer, base: Option<&Offer>, asked: &Asked<'_>) -> Result<Band> {
     let business = asked.business;
     let change = &business.change;
-    let mut random = ChaCha8Rng::seed_from_u64(business.band.seed);
-    let draws = business.band.draws.max(1);
+    let Draws { draws, seed } = business.band.clone().unwrap_or_default();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
     let is_base = base.is_some_and(|base| {
         (&base.name, &base.case_id, &base.price) == (&offer.name, &offer.case_id, &offer.price)
     });
@@ -99,9 +100,9 @@ pub(super) fn band(offer: &Offer, base: Option<&Offer>, asked: &Asked<'_>) -> Re
     let pays = savings.iter().filter(|s| **s * months > one_off).count() as f64;
     Ok(Band {
         draws,
-        seed: business.band.seed,
+        seed,
         usd_per_month: spread(costs),
-        pays: (!savings.is_empty()).then(|| pays / f64::from(draws)),
+        pays: (!savings.is_empty() && !is_base).then(|| pays / f64::from(draws)),
         saving_per_month: (!savings.is_empty()).then(|| spread(savings)),
     })
 }

@@ -8,7 +8,7 @@ use super::HOURS_A_MONTH;
 use super::currency::Currencies;
 use super::demand::{Demand, Shape, parse_rate};
 use super::fleet::Rules;
-use super::pay::{Hourly, SpotRules};
+use super::pay::{Hourly, Paying, SpotRules};
 use super::terms::Owned;
 use crate::error::{Error, Result};
 
@@ -36,8 +36,8 @@ pub struct Business {
     pub spot: SpotRules,
     /// What latency and quality are worth.
     pub value: Value,
-    /// How many draws a band is made of.
-    pub band: Draws,
+    /// How many draws a band is made of; none where it is left out.
+    pub band: Option<Draws>,
     /// Rates of other currencies, by their code.
     pub rate: Currencies,
 }
@@ -249,6 +249,13 @@ impl Stated {
             three_years: self.usd_per_hour_3y,
             owned: self.owned.map(|own| own.usd_per_month() / HOURS_A_MONTH),
         }
+    }
+}
+
+impl Business {
+    /// What is paid of a price: nobody negotiates with oneself.
+    pub(super) fn paid(&self, paying: Paying) -> f64 {
+        if paying == Paying::Owned { 1.0 } else { 1.0 - self.discount }
     }
 }
 

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 /// A type of machine with all its prices.
 #[derive(Debug, Clone)]
 pub struct Kind<'a> {
+    /// Who rents it out.
+    pub provider: &'a str,
     /// e.g. `c7i.xlarge`.
     pub name: &'a str,
     /// What it is; `None` where no table says.
@@ -22,7 +24,7 @@ pub struct Kind<'a> {
 pub struct Catalogue<'a> {
     /// In the order of the table's quotes.
     pub kinds: Vec<Kind<'a>>,
-    by_name: HashMap<&'a str, usize>,
+    by_name: HashMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> Kind<'a> {
@@ -58,20 +60,41 @@ impl<'a> Catalogue<'a> {
             .collect();
         let mut catalogue = Self { kinds: Vec::new(), by_name: HashMap::new() };
         for quote in &table.quotes {
-            let name = quote.instance_type.as_str();
-            let at = *catalogue.by_name.entry(name).or_insert_with(|| {
-                let instance = machines.get(&(quote.provider.as_str(), name)).copied();
-                catalogue.kinds.push(Kind { name, instance, quotes: Vec::new() });
-                catalogue.kinds.len() - 1
+            let (provider, name) = (quote.provider.as_str(), quote.instance_type.as_str());
+            let Catalogue { kinds, by_name } = &mut catalogue;
+            let places = by_name.entry(name).or_default();
+            let found = places.iter().copied().find(|at| kinds[*at].provider == provider);
+            let at = found.unwrap_or_else(|| {
+                let instance = machines.get(&(provider, name)).copied();
+                kinds.push(Kind { provider, name, instance, quotes: Vec::new() });
+                places.push(kinds.len() - 1);
+                kinds.len() - 1
             });
-            catalogue.kinds[at].quotes.push(quote);
+            kinds[at].quotes.push(quote);
         }
         catalogue
     }
 
-    /// The type of that name.
+    /// The type of that name, or of `PROVIDER/NAME` where several providers have it: of a bare name the first.
     pub fn kind(&self, name: &str) -> Option<&Kind<'a>> {
-        Some(&self.kinds[*self.by_name.get(name)?])
+        let bare = || Some(&self.kinds[*self.by_name.get(name)?.first()?]);
+        bare().or_else(|| {
+            let (provider, name) = name.split_once('/')?;
+            self.kind_of(provider, name)
+        })
+    }
+
+    /// A provider's type.
+    pub fn kind_of(&self, provider: &str, name: &str) -> Option<&Kind<'a>> {
+        let places = self.by_name.get(name)?;
+        let at = places.iter().find(|at| self.kinds[**at].provider == provider)?;
+        Some(&self.kinds[*at])
+    }
+
+    /// Providers that have a type of that name.
+    pub fn providers(&self, name: &str) -> Vec<&'a str> {
+        let places = self.by_name.get(name);
+        places.into_iter().flatten().map(|at| self.kinds[*at].provider).collect()
     }
 
     /// Whether any price is for the place at all.

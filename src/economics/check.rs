@@ -151,11 +151,14 @@ impl Business {
         if let Some(demand) = &self.demand {
             let payload = Some(demand.payload_bytes);
             numbers.not_below.push(("demand.payload_bytes".to_owned(), payload));
-            if !(demand.peak_to_mean.is_finite() && demand.peak_to_mean >= 1.0) {
+            if !((1.0..=1e6).contains(&demand.peak_to_mean)) {
                 return refuse("demand.peak_to_mean".to_owned(), "must be 1 or above");
             }
-            if !(demand.growth_per_month.is_finite() && demand.growth_per_month > -1.0) {
-                return refuse("demand.growth_per_month".to_owned(), "must be above -1");
+            if !(demand.growth_per_month > -1.0 && demand.growth_per_month <= 1.0) {
+                return refuse(
+                    "demand.growth_per_month".to_owned(),
+                    "must be above -1, and 1 at most: twice as much every month",
+                );
             }
         }
         let bad = |list: &[(String, Option<f64>)], fits: fn(f64) -> bool| {
@@ -181,7 +184,7 @@ impl Business {
         if self.change.months == 0 || self.change.months > 120 {
             return refuse("change.months".to_owned(), "must be from 1 to 120");
         }
-        if !(1..=100_000).contains(&self.band.draws) {
+        if self.band.as_ref().is_some_and(|band| !(1..=100_000).contains(&band.draws)) {
             return refuse("band.draws".to_owned(), "must be from 1 to 100000");
         }
         check_currencies(&self.rate, today())

@@ -199,6 +199,12 @@ fn named<'a>(
             "`infermark prices list` shows those that have; or give --usd-per-hour or --prices",
         )
     })?;
+    let providers = catalogue.providers(name);
+    if providers.len() > 1 {
+        let message = format!("is priced by {}", providers.join(" and "));
+        return Err(Error::input(format!("instance type `{name}`"), message)
+            .remedy(format!("name one: --instance {}/{name}", providers[0])));
+    }
     // The machine's own region where it is known and priced.
     let own_region = record.machine.as_ref().and_then(|m| m.region.clone());
     let here = own_region

@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 
 /// Hours of a week: Monday 0:00 is the first.
 pub const HOURS_A_WEEK: usize = 168;
+/// Requests a second that nobody has: above it figures stop to mean anything.
+const MOST: f64 = 1e12;
 /// Seconds of an hour.
 const SECONDS: f64 = 3600.0;
 
@@ -93,6 +95,9 @@ pub fn parse_rate(text: &str) -> Result<f64> {
     if !(rate.is_finite() && rate > 0.0) {
         return Err(refuse("is not above 0"));
     }
+    if rate > MOST {
+        return Err(refuse("is more than a trillion requests a second"));
+    }
     Ok(rate)
 }
 
@@ -122,11 +127,13 @@ impl Demand {
     pub fn from_csv(mean_per_s: f64, name: &str, text: &str) -> Result<Self> {
         let remedy = "give 168 numbers, one an hour, Monday 0:00 first";
         let mut hours = Vec::new();
+        // What some editors begin a file with.
+        let text = text.trim_start_matches('\u{feff}');
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             // The number is the last column; what stands before it names the hour.
             let cell = line.rsplit(',').next().unwrap_or_default().trim();
             match cell.parse::<f64>() {
-                Ok(weight) if weight.is_finite() && weight >= 0.0 => hours.push(weight),
+                Ok(weight) if (0.0..=1e15).contains(&weight) => hours.push(weight),
                 Err(_) if at == 0 => {}
                 _ => {
                     let message = format!("line {}: `{cell}` is no amount of requests", at + 1);

@@ -3,14 +3,14 @@
 use serde::Serialize;
 
 use super::HOURS_A_MONTH;
-use super::against::{Versus, baseline, versus};
+use super::against::{Versus, baseline, details, versus};
 use super::bands::{Band, band};
 use super::business::Targets;
 use super::carbon::Carbon;
 use super::fleet::Fleet;
 use super::grid::Asked;
 use super::offer::Offer;
-use super::pay::month;
+use super::pay::{Paying, month};
 use super::terms::Mix;
 use crate::error::{Error, Result};
 
@@ -30,7 +30,8 @@ pub struct Evaluated {
     pub utilization: Option<f64>,
     /// Share of what is paid for that works.
     pub busy: Option<f64>,
-    /// Requests that are being served at once, on average: demand · latency (Little's law).
+    /// Requests that are being served at once, on average: demand · mean latency (Little's law); the median stands for
+    /// the mean of what was measured, whose records have none.
     pub in_flight: Option<f64>,
     /// USD of a request, for this demand.
     pub usd_per_request: f64,
@@ -44,6 +45,8 @@ pub struct Evaluated {
     pub usd_per_month: f64,
     /// What is paid of a list price: 1 less the negotiated discount.
     pub discounted: f64,
+    /// Machines that are paid for on average, as much of each as is this model's: all of them where they are committed.
+    pub paid_machines: Option<f64>,
     /// Of it at list prices by the hour, without any discount or commitment; `None` where that price is not known.
     pub usd_per_month_list: Option<f64>,
     /// With the upper end of the capacity's interval and prices as low as they may get.
@@ -122,13 +125,19 @@ pub(super) fn bill(offer: &Offer, asked: &Asked<'_>, what: &What) -> Result<Bill
     let mut rules = business.fleet;
     rules.utilization = what.utilization.or(rules.utilization);
     let fleet = asked.peaks.times(what.demand).fleet(per_s, capacity.basis, &rules);
+    if fleet.most() == u32::MAX {
+        let message =
+            format!("would need more machines than can be counted, of {per_s} requests a second");
+        return Err(Error::input(&offer.name, message).remedy("ask for less demand or less growth"));
+    }
     let paid = month(&fleet, &price.hourly, price.paying, &business.spot);
     let (usd, mix) = paid.ok_or_else(|| {
         Error::input(&offer.name, format!("has no known price for {}", price.paying))
             .remedy("leave --term out, or give a table that has it with --prices")
     })?;
-    let part = what.price * (1.0 - business.discount) * rules.share;
+    let part = what.price * business.paid(price.paying) * rules.share;
     let usd = usd * part + fleet.mean() * extras.disks() + shared;
+    let mix = mix.map(|mix| Mix { usd_per_month: mix.usd_per_month * part, ..mix });
     Ok(Bill { usd, fleet: Some(fleet), mix })
 }
 
@@ -161,23 +170,34 @@ pub(super) fn alone(offer: &Offer, asked: &Asked<'_>) -> Result<Evaluated> {
     }
     let price = offer.price.as_ref();
     let saturated = price.zip(capacity).map(|(price, capacity)| {
-        price.usd_per_hour * (1.0 - business.discount) / (capacity.per_s * 3600.0) * 1e6
+        // A mix has no price of its own.
+        let paid = business.paid(price.paying);
+        (price.paying != Paying::Blended)
+            .then(|| price.usd_per_hour * paid / (capacity.per_s * 3600.0) * 1e6)
     });
+    let saturated = saturated.flatten();
     let list = price.zip(fleet.as_ref()).and_then(|(price, fleet)| {
-        Some(fleet.mean() * price.hourly.on_demand? * business.fleet.share * HOURS_A_MONTH)
+        let always = [Paying::OneYear, Paying::ThreeYears].contains(&price.paying);
+        let machines = if always { f64::from(fleet.most()) } else { fleet.mean() };
+        Some(machines * price.hourly.on_demand? * business.fleet.share * HOURS_A_MONTH)
     });
     Ok(Evaluated {
         replicas: fleet.as_ref().map(Fleet::most),
         mean_replicas: fleet.as_ref().map(Fleet::mean),
         utilization: fleet.as_ref().map(|f| f.utilization),
         busy: fleet.as_ref().map(|f| f.busy),
-        in_flight: offer.latency_ms.map(|ms| asked.demand.mean_per_s() * ms / 1e3),
+        in_flight: offer.mean_ms.map(|ms| asked.demand.mean_per_s() * ms / 1e3),
         usd_per_request: usd / requests,
         usd_per_1k: usd / requests * 1e3,
         usd_per_1m: usd / requests * 1e6,
         usd_per_1m_saturated: saturated,
         usd_per_month: usd,
-        discounted: 1.0 - business.discount,
+        discounted: price.map_or(1.0, |p| business.paid(p.paying)),
+        paid_machines: price.zip(fleet.as_ref()).map(|(price, fleet)| {
+            let always =
+                [Paying::OneYear, Paying::ThreeYears, Paying::Owned].contains(&price.paying);
+            business.fleet.share * if always { f64::from(fleet.most()) } else { fleet.mean() }
+        }),
         usd_per_month_list: list,
         usd_per_month_low: low,
         usd_per_month_high: high,
@@ -192,7 +212,8 @@ pub(super) fn alone(offer: &Offer, asked: &Asked<'_>) -> Result<Evaluated> {
     })
 }
 
-/// An estimate for the machines that run; what is committed and idle is switched on, too.
+/// An estimate for the machines that run. A commitment is a way to pay: what is not needed is off, where fleets come
+/// and go.
 fn carbon(offer: &Offer, fleet: &Fleet, asked: &Asked<'_>) -> Option<Carbon> {
     let price = offer.price.as_ref()?;
     let share = asked.business.fleet.share;
@@ -212,7 +233,7 @@ fn carbon(offer: &Offer, fleet: &Fleet, asked: &Asked<'_>) -> Option<Carbon> {
 pub fn evaluate(offers: &[Offer], asked: &Asked<'_>) -> Result<(Vec<Evaluated>, Option<Offer>)> {
     let mut rows: Vec<Evaluated> =
         offers.iter().map(|offer| alone(offer, asked)).collect::<Result<_>>()?;
-    let base = baseline(asked.business, &rows)?;
+    let base = baseline(asked, &rows)?;
     let before = base.as_ref().map(|base| alone(base, asked)).transpose()?;
     for row in &mut rows {
         if let Some((base, before)) = base.as_ref().zip(before.as_ref()) {
@@ -221,6 +242,14 @@ pub fn evaluate(offers: &[Offer], asked: &Asked<'_>) -> Result<(Vec<Evaluated>, 
         row.targets = targets(&asked.business.targets, row);
     }
     Ok((rows, base))
+}
+
+/// Adds to a row that is shown what takes many bills to work out: where it breaks even, and its tornado.
+pub fn add_details(row: &mut Evaluated, base: Option<&Offer>, asked: &Asked<'_>) -> Result<()> {
+    if let Some((base, versus)) = base.zip(row.versus.as_mut()) {
+        details(base, &row.offer, versus, asked)?;
+    }
+    Ok(())
 }
 
 /// Adds to a row what draws from its ranges come to.
@@ -241,7 +270,9 @@ fn targets(wanted: &Targets, row: &Evaluated) -> Vec<Target> {
     };
     add("max_usd_per_month", wanted.max_usd_per_month, Some(row.usd_per_month), false);
     add("max_latency_ms", wanted.max_latency_ms, row.offer.latency_ms, false);
-    add("min_accuracy", wanted.min_accuracy, row.offer.quality, true);
+    // An error that should be small is no accuracy.
+    let accuracy = row.offer.quality.filter(|_| !row.offer.fewer_is_better);
+    add("min_accuracy", wanted.min_accuracy, accuracy, true);
     add("min_speedup", wanted.min_speedup, versus.and_then(|v| v.speedup), true);
     add("max_drop", wanted.max_drop, versus.and_then(|v| v.quality_change).map(|c| -c), false);
     add("min_saving", wanted.min_saving, versus.map(|v| v.returns.saving_share), true);

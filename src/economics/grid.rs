@@ -73,6 +73,10 @@ struct Kept<'a> {
     cheapest: Vec<Cell<'a>>,
     /// The dearest of the `top` cheapest, once there are so many.
     bound: Option<Rank>,
+    /// What the baseline names with its machine's type.
+    wanted: Option<String>,
+    /// The cheapest plan by each way to pay that it names.
+    of_baseline: Vec<Cell<'a>>,
     /// Each way's own cheapest, and its cheapest that is assumed.
     of_way: Vec<[Option<Cell<'a>>; 2]>,
 }
@@ -85,6 +89,17 @@ impl<'a> Kept<'a> {
         self.bound.is_none_or(|bound| least < bound)
             || beats(all)
             || (least.assumed && beats(assumed))
+    }
+
+    /// Whether the baseline may be meant: all its plans are kept, whatever they cost, so that the right one is found.
+    fn is_baseline(&self, way: &Way<'_>, cell: &Cell<'_>) -> bool {
+        let Some(wanted) = &self.wanted else { return false };
+        let of = cell.priced.map(|p| p.quote.instance_type.as_str());
+        let is_assumed = cell.rank.assumed;
+        match wanted.rsplit_once('@') {
+            Some((name, at)) if way.name == name => of == Some(at),
+            _ => way.name == *wanted && !is_assumed,
+        }
     }
 
     fn keep(&mut self, cell: Cell<'a>) {
@@ -141,12 +156,21 @@ pub fn shortlist(
             top: top.unwrap_or(usize::MAX),
             cheapest: Vec::new(),
             bound: None,
+            wanted: asked.business.baseline.as_ref().and_then(|b| b.of.clone()),
+            of_baseline: Vec::new(),
             of_way: Vec::new(),
         },
         looked_at: 0,
         notes: Vec::new(),
         first_error: None,
     };
+    one_model(records)?;
+    let names: Vec<&str> = records.iter().map(|r| r.case.variant.as_str()).collect();
+    if let Some(twice) = asked.business.option.iter().find(|o| names.contains(&o.name.as_str())) {
+        let name = format!("option `{}`", twice.name);
+        return Err(Error::input(name, "has the name of a variant that was measured")
+            .remedy("call it something else: a baseline must name one of them"));
+    }
     let mut ways: Vec<Way<'_>> = Vec::new();
     for merged in merge(records) {
         match way(&merged, slo) {
@@ -158,14 +182,15 @@ pub fn shortlist(
         }
     }
     for option in &asked.business.option {
-        let way = stated(option, asked.demand.per_month());
+        let way = stated(option, asked.demand.per_month(), slo);
         grid.stated(&way, ways.len());
         ways.push(way);
     }
     let Grid { mut kept, looked_at, mut notes, first_error, .. } = grid;
     kept.cut();
     let mut cells = kept.cheapest;
-    for cell in kept.of_way.into_iter().flatten().flatten() {
+    let named = kept.of_baseline.into_iter();
+    for cell in kept.of_way.into_iter().flatten().flatten().chain(named) {
         let is_there = |c: &Cell<'_>| {
             let at = |c: &Cell<'_>| c.priced.map(|p| std::ptr::from_ref(p.quote));
             (c.way, c.paying) == (cell.way, cell.paying) && at(c) == at(&cell)
@@ -194,6 +219,18 @@ pub fn shortlist(
     Ok(Shortlist { offers, looked_at, notes })
 }
 
+/// Models that answer different questions are no alternatives.
+fn one_model(records: &[Record]) -> Result<()> {
+    let mut models: Vec<&str> = records.iter().map(|r| r.case.model.as_str()).collect();
+    models.sort_unstable();
+    models.dedup();
+    if models.len() < 2 {
+        return Ok(());
+    }
+    Err(Error::input("the runs", format!("are of several models: {}", models.join(", ")))
+        .remedy(format!("plan for one of them: --model {}", models[0])))
+}
+
 fn note(notes: &mut Vec<String>, note: String) {
     if !notes.contains(&note) {
         notes.push(note);
@@ -203,7 +240,9 @@ fn note(notes: &mut Vec<String>, note: String) {
 /// All prices of a machine in its quote's region.
 fn all_prices(catalogue: &Catalogue<'_>, priced: &Priced<'_>) -> Hourly {
     let quote = priced.quote;
-    let kind = catalogue.kind(&quote.instance_type).filter(|_| priced.instance.is_some());
+    let kind = catalogue
+        .kind_of(&quote.provider, &quote.instance_type)
+        .filter(|_| priced.instance.is_some());
     let Some(kind) = kind else {
         return Hourly { on_demand: Some(quote.usd_per_hour), ..Hourly::default() };
     };
@@ -276,9 +315,10 @@ impl<'a> Grid<'a, '_> {
         self.kept.of_way.push([None, None]);
         let Some(option) = way.stated else { return };
         let hourly = option.hourly();
-        let rank = Rank { excluded: false, assumed: false, usd: 0.0 };
+        let rank = Rank { excluded: !way.excluded.is_empty(), assumed: false, usd: 0.0 };
         let cell = Cell { way: at, priced: None, paying: Paying::OnDemand, hourly, rank };
         if way.bill.is_some() {
+            self.looked_at += 1;
             return self.plan(way, cell, 1.0);
         }
         let mut paying = self.asked.paying.clone();
@@ -289,7 +329,13 @@ impl<'a> Grid<'a, '_> {
         for paying in paying {
             if hourly.of(paying).is_some() {
                 is_priced = true;
+                self.looked_at += 1;
                 self.plan(way, Cell { paying, ..cell }, 1.0);
+            } else {
+                self.note(format!(
+                    "not priced: option `{}` states no price for {paying}",
+                    option.name
+                ));
             }
         }
         if !is_priced {
@@ -309,18 +355,22 @@ impl<'a> Grid<'a, '_> {
             return self.kept.keep(cell);
         };
         let per_s = capacity.per_s * times;
-        let part = rules.share * (1.0 - business.discount);
+        let part = rules.share * business.paid(cell.paying);
         if let Some(least) = cell.hourly.least(cell.paying) {
             // A hair below, for the last digits of what is rounded up.
             let replicas = self.asked.peaks.least(per_s, capacity.basis, rules) * (1.0 - 1e-6);
             let usd = replicas * (least * part * HOURS_A_MONTH + business.extras.disks());
-            if !self.kept.may(cell.way, Rank { usd, ..cell.rank }) {
+            let is_named = self.kept.is_baseline(way, &cell);
+            if !is_named && !self.kept.may(cell.way, Rank { usd, ..cell.rank }) {
                 return;
             }
         }
         let fleet = self.asked.peaks.fleet(per_s, capacity.basis, rules);
         if let Some((usd, _)) = month(&fleet, &cell.hourly, cell.paying, &business.spot) {
             cell.rank.usd = usd * part + fleet.mean() * business.extras.disks();
+            if self.kept.is_baseline(way, &cell) {
+                self.kept.of_baseline.push(cell);
+            }
             self.kept.keep(cell);
         }
     }

@@ -37,7 +37,7 @@ pub use choose::{Choice, Priced, choose};
 pub use cost::{CostRow, Costs, costs};
 pub use currency::{Currencies, Rate, check_currencies, parse_currency};
 pub use demand::{Demand, HOURS_A_WEEK, Shape, parse_rate};
-pub use evaluate::{Evaluated, Target, add_band, evaluate};
+pub use evaluate::{Evaluated, Target, add_band, add_details, evaluate};
 pub use fleet::{Basis, Fleet, Peaks, Rules};
 pub use grid::{Asked, Shortlist, shortlist};
 pub use import::{
@@ -48,7 +48,7 @@ pub use offer::{Machine, Offer, PriceOf};
 pub use pay::{Hourly, Paying, SpotRules};
 pub use price::{Instance, PriceTable, Quote, Term};
 pub use region::{Part, Place};
-pub use roi::{Change, Return, Swing, break_even_requests, tornado};
+pub use roi::{Change, Return, Swing, tornado};
 pub use terms::{Interruptions, Mix, Owned, Rates, cheapest};
 pub use way::{Capacity, Slo, parse_slo};
 

@@ -39,6 +39,12 @@ pub struct Offer {
     pub latency_is: Option<String>,
     /// Share of right answers, or whatever decides quality.
     pub quality: Option<f64>,
+    /// Whether less of that is better: an error, not an accuracy.
+    pub fewer_is_better: bool,
+    /// Mean latency in ms, or what stands for it.
+    pub mean_ms: Option<f64>,
+    /// Name of the workload's model.
+    pub model: Option<String>,
     /// Why it cannot be chosen; empty where it can.
     pub excluded: Vec<String>,
     /// `measured`, or `stated`.
@@ -87,6 +93,13 @@ pub struct Machine {
     pub times: f64,
 }
 
+impl Offer {
+    /// Quality the way round in which more is better.
+    pub fn goodness(&self) -> Option<f64> {
+        self.quality.map(|quality| if self.fewer_is_better { -quality } else { quality })
+    }
+}
+
 impl PriceOf {
     /// What runs where, for an estimate of its energy.
     pub fn running(&self, machines: f64, busy: f64) -> Option<Running<'_>> {
@@ -109,11 +122,10 @@ impl PriceOf {
 pub(super) fn fit(way: &Way<'_>, priced: &Priced<'_>) -> Result<f64, String> {
     let Some(instance) = priced.instance else { return Ok(priced.times) };
     if let Some(record) = way.record.filter(|r| !on_cpu(r)) {
-        let weights = record.memory_bytes.weights.0 as f64 / GIB;
+        // Every session has its own; what it computes with comes on top and is not known.
+        let weights = record.memory_bytes.weights.0 as f64 * f64::from(record.case.sessions) / 1e9;
         if let Some(has) = instance.accelerator_memory_gb.filter(|has| weights > *has) {
-            return Err(format!(
-                "its weights take {weights:.1} GiB, and the accelerator has {has}"
-            ));
+            return Err(format!("its weights take {weights:.1} GB, and the accelerator has {has}"));
         }
     }
     let (Some(has), Some(peak)) = (instance.memory_gib, way.memory) else {
@@ -193,6 +205,9 @@ fn unpriced(way: &Way<'_>, times: f64) -> Offer {
         latency_ms: way.latency_ms,
         latency_is: way.latency_is.clone(),
         quality: way.quality,
+        fewer_is_better: way.fewer_is_better,
+        mean_ms: way.mean_ms,
+        model: way.record.map(|r| r.case.model.clone()),
         excluded: way.excluded.clone(),
         provenance: way.record.map_or("stated".to_owned(), |r| r.provenance.clone()),
     }

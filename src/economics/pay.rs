@@ -214,7 +214,9 @@ pub(super) fn month(
                 committed: hourly.committed(),
                 spot: hourly.spot.filter(|_| spot.blended),
             };
-            let mix = cheapest(fleet, &rates, &interruptions, spot.floor);
+            let mut mix = cheapest(fleet, &rates, &interruptions, spot.floor);
+            let is_year = hourly.one_year.is_some() && hourly.one_year == hourly.committed();
+            mix.commitment = (mix.committed > 0).then_some(if is_year { "1y" } else { "3y" });
             (mix.usd_per_month, Some(mix))
         }
     })

@@ -1,7 +1,7 @@
 //! Price tables: quotes, each with its source and date, and the machines they are for.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -307,8 +307,15 @@ impl PriceTable {
             }
         });
         self.instances.extend(machines.into_values());
-        self.quotes.retain(|quote| !replaced.contains(&key(quote)));
-        self.quotes.extend(fresh);
+        // In the place of what it replaces: the first region of a type stays the first.
+        let mut places: HashMap<_, usize> =
+            self.quotes.iter().enumerate().map(|(at, quote)| (key(quote), at)).collect();
+        for quote in fresh {
+            match places.remove(&key(&quote)) {
+                Some(at) => self.quotes[at] = quote,
+                None => self.quotes.push(quote),
+            }
+        }
         Ok(())
     }
 
@@ -413,7 +420,8 @@ mod tests {
         let mut table = PriceTable::built_in().unwrap();
         let row = "aws,g4dn.xlarge,us-east-1,on-demand,USD,0.5,2026-11-01,a list,,4\n";
         table.add("my.csv", &format!("{HEADER}{row}")).unwrap();
-        let machine = table.instance(table.quotes.last().unwrap()).unwrap();
+        let quote = table.quotes.iter().find(|q| q.source == "a list").unwrap();
+        let machine = table.instance(quote).unwrap();
         assert_eq!(machine.accelerator.as_deref(), Some("NVIDIA T4"));
         assert_eq!((machine.accelerators, machine.memory_gib), (1, Some(16.0)));
         assert!(!machine.microarchitectures.is_empty());
@@ -440,7 +448,12 @@ mod tests {
         let row = "aws,c8a.xlarge,us-east-1,on-demand,USD,0.1,2026-11-01,contract,,\n";
         table.add("my.csv", &format!("{HEADER}{row}")).unwrap();
         assert_eq!(table.quotes.len(), before);
-        assert_eq!(table.quotes.last().unwrap().source, "contract");
-        assert_eq!(table.instance(table.quotes.last().unwrap()).unwrap().vcpus, 4);
+        let own = table.quotes.iter().find(|q| q.source == "contract").unwrap();
+        assert_eq!(table.instance(own).unwrap().vcpus, 4);
+        // It stands where ours stood: the first region stays the first.
+        let catalogue = crate::economics::Catalogue::of(&table);
+        let kind = catalogue.kind("c8a.xlarge").unwrap();
+        let first = kind.quote(&crate::economics::Place::First, Term::OnDemand).unwrap();
+        assert_eq!((first.source.as_str(), first.region.as_str()), ("contract", "us-east-1"));
     }
 }

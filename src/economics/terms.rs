@@ -45,6 +45,8 @@ impl Interruptions {
 pub struct Mix {
     /// Replicas that are committed.
     pub committed: u32,
+    /// For how long, `1y` or `3y`; `None` where none is.
+    pub commitment: Option<&'static str>,
     /// Mean replicas that are taken on demand beyond these.
     pub on_demand: f64,
     /// Mean replicas that are taken on spot.
@@ -59,23 +61,32 @@ pub struct Mix {
 /// Whether replica k is worth a commitment does not depend on the others: they are paid for by themselves.
 pub fn cheapest(fleet: &Fleet, rates: &Rates, interruptions: &Interruptions, floor: u32) -> Mix {
     let spot = rates.spot.map(|spot| interruptions.effective(spot));
-    let mut mix = Mix { committed: 0, on_demand: 0.0, spot: 0.0, usd_per_month: 0.0 };
-    for replica in 1..=fleet.most() {
-        let share = fleet.share_of_hours(replica);
+    let mut mix =
+        Mix { committed: 0, commitment: None, on_demand: 0.0, spot: 0.0, usd_per_month: 0.0 };
+    // Replicas between two numbers that some hour has run in the same hours; a week has 168 of these at most.
+    let mut levels: Vec<u32> = fleet.replicas.iter().copied().filter(|n| *n > 0).collect();
+    levels.push(floor.min(fleet.most()));
+    levels.sort_unstable();
+    levels.dedup();
+    let mut below = 0;
+    for level in levels.into_iter().filter(|level| *level > 0) {
+        let count = level - below;
+        let share = fleet.share_of_hours(level);
         let by_hour = share * rates.on_demand;
-        let by_spot = spot.filter(|_| replica > floor).map(|spot| share * spot);
+        let by_spot = spot.filter(|_| below >= floor).map(|spot| share * spot);
         let committed = rates.committed.unwrap_or(f64::INFINITY);
         let hourly = if committed < by_hour && by_spot.is_none_or(|s| committed < s) {
-            mix.committed += 1;
+            mix.committed += count;
             committed
         } else if let Some(by_spot) = by_spot.filter(|s| *s < by_hour) {
-            mix.spot += share;
+            mix.spot += share * f64::from(count);
             by_spot
         } else {
-            mix.on_demand += share;
+            mix.on_demand += share * f64::from(count);
             by_hour
         };
-        mix.usd_per_month += hourly * HOURS_A_MONTH;
+        mix.usd_per_month += hourly * f64::from(count) * HOURS_A_MONTH;
+        below = level;
     }
     mix
 }

@@ -19,6 +19,9 @@ pub struct Slo {
     pub ms: f64,
 }
 
+/// Percentiles that records have.
+const KEPT: [&str; 5] = ["p50", "p90", "p95", "p99", "p99.9"];
+
 /// `p99<50ms`.
 ///
 /// Errors say what forms there are.
@@ -31,9 +34,11 @@ pub fn parse_slo(text: &str) -> Result<Slo> {
     let bound = bound.trim_start_matches('=').trim();
     let ms: f64 = bound.strip_suffix("ms").unwrap_or(bound).trim().parse().map_err(|_| refuse())?;
     let percentile = percentile.trim().to_owned();
-    let share: f64 =
-        percentile.strip_prefix('p').and_then(|p| p.parse().ok()).ok_or_else(refuse)?;
-    if !(ms.is_finite() && ms > 0.0 && share > 0.0 && share < 100.0) {
+    if !KEPT.contains(&percentile.as_str()) {
+        return Err(Error::input(format!("--slo {text}"), "is of a percentile that no record has")
+            .remedy(format!("name one of {}, as in p99<50ms", KEPT.join(", "))));
+    }
+    if !(ms.is_finite() && ms > 0.0) {
         return Err(refuse());
     }
     Ok(Slo { percentile, ms })
@@ -84,6 +89,10 @@ pub(super) struct Way<'a> {
     pub latency_is: Option<String>,
     /// Share of right answers, or whatever decides quality.
     pub quality: Option<f64>,
+    /// Whether less of that is better.
+    pub fewer_is_better: bool,
+    /// Mean latency in ms, or what stands for it.
+    pub mean_ms: Option<f64>,
     /// Peak memory of the process that served it, in bytes.
     pub memory: Option<u64>,
     /// Why it cannot be chosen, whatever the price; empty where it can.
@@ -196,13 +205,26 @@ pub(super) fn way<'a>(merged: &Merged<'a>, slo: Option<&Slo>) -> Result<Way<'a>,
         latency_ms: ms,
         latency_is: Some(is.to_owned()),
         quality: record.deciding().map(|figure| figure.value),
+        fewer_is_better: record.verdict.fewer_is_better,
+        mean_ms: merged.latency("p50"),
         memory: merged.all.iter().filter_map(|r| r.memory_bytes.peak_rss).map(|b| b.0).max(),
         excluded,
     })
 }
 
 /// A stated option; `requests_per_month` makes a price by the request a bill.
-pub(super) fn stated(option: &Stated, requests_per_month: f64) -> Way<'_> {
+pub(super) fn stated<'a>(
+    option: &'a Stated,
+    requests_per_month: f64,
+    slo: Option<&Slo>,
+) -> Way<'a> {
+    let excluded = match (slo, option.latency_ms) {
+        (Some(slo), Some(ms)) if ms > slo.ms => {
+            vec![format!("its latency is stated as {ms} ms, above {} ms", slo.ms)]
+        }
+        (Some(_), None) => vec!["its latency is not stated".to_owned()],
+        _ => Vec::new(),
+    };
     let capacity = option.capacity_per_s.map(|per_s| Capacity {
         per_s,
         low: None,
@@ -215,6 +237,8 @@ pub(super) fn stated(option: &Stated, requests_per_month: f64) -> Way<'_> {
         capacity,
         bill: option.bill(requests_per_month),
         latency_ms: option.latency_ms,
+        mean_ms: option.latency_ms,
+        excluded,
         quality: option.accuracy,
         ..Way::default()
     }

@@ -160,8 +160,13 @@ impl GateReport {
     /// For a pull request.
     pub fn markdown(&self) -> String {
         let table = super::markdown_table(&Self::HEADER, self.rows());
-        let notes: String =
-            self.notes().iter().map(|note| format!("- {}\n", plain(note))).collect();
+        let notes: Vec<String> =
+            self.notes().iter().map(|note| format!("- {}", plain(note))).collect();
+        let notes = notes.join(
+            "
+",
+        ) + "
+";
         format!("### {}\n\n{table}\n{notes}", plain(&self.headline()))
     }
 

@@ -195,7 +195,7 @@ fn two_tables_differ_by_what_changed() {
     let json = json.assert_fine().json();
     assert_eq!((&json["cheaper"], &json["new"], &json["gone"]), (&1.into(), &1.into(), &1.into()));
     let y = json["changes"].as_array().unwrap().iter().find(|c| c["instance_type"] == "y").unwrap();
-    assert_eq!((&y["change"], &y["percent"]), (&"cheaper".into(), &"-25.0".into()));
+    assert_eq!((&y["change"], &y["percent"]), (&"cheaper".into(), &(-25.0).into()));
     let ran = prices(&sandbox, &["diff", "a.csv", "built-in"]);
     assert!(ran.assert_fine().stdout.contains("3 gone"), "{}", ran.stdout);
     prices(&sandbox, &["show", "c7i.huge"]).assert_error(&["c7i.huge"]);
@@ -267,4 +267,20 @@ fn an_offer_of_any_size_is_read_in_little_memory() {
     let written = write.join().unwrap().unwrap();
     assert!(written > 400_000_000, "{written}: more than the memory there is");
     assert!(stderr.contains("1000 prices of 1000 machines from 1000000 rows"), "{stderr}");
+}
+
+#[test]
+fn a_list_that_was_cut_off_or_says_what_cannot_be_is_an_error() {
+    let sandbox = Sandbox::new();
+    sandbox.write("cut.csv", &SKYPILOT[..SKYPILOT.len() - 30]);
+    let import = ["import", "cut.csv", "--from", "skypilot", "--provider", "aws", "-o", "a.csv"];
+    prices(&sandbox, &import).assert_error(&["line 2", "cut off?"]);
+    assert!(!sandbox.path("a.csv").exists());
+    prices(&sandbox, &[&import[..], &["--rate", "EUR=1.1@2026-01-01"]].concat())
+        .assert_error(&["--rate"]);
+    for stray in
+        [&["gcosts", "--region", "mars"][..], &["aws", "--key", "k"], &["azure", "--url", "x"]]
+    {
+        prices(&sandbox, &[&["update"], stray].concat()).assert_error(&[stray[1]]);
+    }
 }

@@ -247,3 +247,95 @@ fn what_was_not_measured_is_assumed_only_when_asked_for() {
     assert!(table.contains("plans are shown"), "{table}");
     assert!(!can_be || table.contains("bound by the fleet"), "{table}");
 }
+
+#[test]
+fn a_saving_is_what_bills_differ_by_in_every_month() {
+    // A flat bill does not grow with demand, a fleet does: what is saved at first is lost at last.
+    let json = rows(
+        "[demand]\nrate = \"1M/day\"\ngrowth_per_month = 0.1\n[change]\nother_usd = 1000.0\n\
+         [[option]]\nname = \"fleet\"\ncapacity_per_s = 12.0\nusd_per_hour = 2.0\n\
+         [baseline]\nusd_per_month = 8000.0\n",
+        &[],
+    );
+    let fleet = row(&json, "fleet");
+    let all = 36.0 * 8000.0 - fleet["usd_three_years"].as_f64().unwrap();
+    near(&returns(&json, "fleet")["npv"], all - 1000.0, 1e-6 * all.abs());
+    assert!(all < 0.0 && returns(&json, "fleet")["saving_per_month"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_break_even_is_a_volume_and_not_a_share_of_todays() {
+    // One machine of either serves little demand: the change pays at any volume, whatever today's is.
+    let machines = "[[option]]\nname = \"old\"\nusd_per_hour = 3.06\ncapacity_per_s = 50.0\n\
+                    [[option]]\nname = \"new\"\nusd_per_hour = 0.34\ncapacity_per_s = 80.0\n\
+                    [baseline]\nof = \"old\"\n[change]\nother_usd = 4000.0\n";
+    for rate in ["50/s", "1/s"] {
+        let json = rows(&format!("[demand]\nrate = \"{rate}\"\n{machines}"), &[]);
+        near(&row(&json, "new")["versus_baseline"]["break_even_requests"], 0.0, 0.0);
+    }
+    // Against a price by the request a machine pays from a volume on, the same one from wherever it is asked.
+    let api = "[[option]]\nname = \"api\"\nusd_per_1k = 0.1\n[[option]]\nname = \"own\"\nusd_per_hour = 1.0\n\
+               capacity_per_s = 1000.0\n[baseline]\nof = \"api\"\n[change]\nother_usd = 3600.0\n";
+    for rate in ["20M/month", "200M/month"] {
+        let json = rows(&format!("[demand]\nrate = \"{rate}\"\n{api}"), &[]);
+        // 730 for the machine and 100 of the change a month, at 0.0001 a request.
+        near(&row(&json, "own")["versus_baseline"]["break_even_requests"], 8.3e6, 1.0);
+    }
+}
+
+#[test]
+fn flags_win_over_the_file_one_by_one_and_none_is_ignored() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "money.toml",
+        "[demand]\nrate = \"50/s\"\nshape = \"office\"\npeak_to_mean = 2.0\n\
+         [[option]]\nname = \"slow\"\nusd_per_hour = 1.0\ncapacity_per_s = 10.0\nlatency_ms = 900.0\n",
+    );
+    let cost = |more: &[&str]| {
+        let args = ["cost", "--plan", "money.toml", "--format", "json"];
+        sandbox.run(&[&args[..], more].concat())
+    };
+    let json = |more: &[&str]| cost(more).assert_fine().json();
+    let month = |json: &serde_json::Value| json["rows"][0]["usd_per_month"].as_f64().unwrap();
+    let plain = month(&json(&[]));
+    assert!((month(&json(&["--demand", "50/s"])) - plain).abs() < 1e-9, "the file's shape stays");
+    assert!(month(&json(&["--shape", "flat"])) < plain);
+    assert!(month(&json(&["--peak", "3"])) > plain);
+    cost(&["--slo", "p99<50ms"]).assert_error(&["nearest", "900.0 ms"]);
+    cost(&["--slo", "p98<50ms"]).assert_error(&["p98", "p99.9"]);
+    cost(&["--min-accuracy", "much"]).assert_error(&["--min-accuracy"]);
+    cost(&["--instance", "c7a.xlarge"]).assert_error(&["no run is named"]);
+    cost(&["--growth", "3"]).assert_error(&["growth_per_month"]);
+    cost(&["--demand", "1e15/s"]).assert_error(&["trillion"]);
+    let many = ["--demand", "1e12/s", "--term", "blended"];
+    cost(&many).assert_error(&["more machines than can be counted"]);
+}
+
+#[test]
+fn the_question_of_the_field_is_answered_without_a_demand() {
+    let sandbox = Sandbox::new();
+    measured_twice(&sandbox);
+    let mut args = vec!["cost", "latest", "--slo", "p99<5000ms", "--region", "eu", "--top", "5"];
+    let table = sandbox.run(&args);
+    // A busy machine may make the run INVALID, which no bound is met by.
+    if table.code == Some(0) {
+        assert!(table.stdout.contains("NO --demand: planned for 1M/day"), "{}", table.stdout);
+    } else {
+        table.assert_error(&["no case can be chosen"]);
+    }
+    args.extend(["--max-usd-month", "2000"]);
+    sandbox.run(&args).assert_error(&["--demand"]);
+    // What the baseline names is found, however dear it is.
+    let args = ["cost", "latest", "--demand", "1M/day", "--instance", "c7a.xlarge,c7a.4xlarge"];
+    let more = ["--baseline", "as-given@c7a.4xlarge", "--top", "1", "--format", "json"];
+    let json = sandbox.run(&[&args[..], &more].concat()).assert_fine().json();
+    assert!(
+        json["rows"][0]["versus_baseline"]["returns"]["saving_share"].as_f64() > Some(0.0),
+        "{json}"
+    );
+    sandbox.write(
+        "clash.toml",
+        "[[option]]\nname = \"as-given\"\nusd_per_month = 5.0\n[demand]\nrate = \"1/s\"\n",
+    );
+    sandbox.run(&["cost", "latest", "--plan", "clash.toml"]).assert_error(&["option `as-given`"]);
+}

@@ -6,6 +6,7 @@ use std::io::Read;
 use super::{About, Columns, Imported, PriceSource};
 use crate::economics::price::{Instance, Term};
 use crate::error::{Error, Result};
+use crate::units::today;
 
 /// Lines before the header.
 const PREAMBLE: usize = 5;
@@ -110,9 +111,13 @@ impl PriceSource for AwsOffer {
             }
             // The list's own date wins: `2025-09-12T22:53:08Z`.
             if row.get(0) == Some("Publication Date")
-                && let Some(day) = row.get(1).and_then(|text| text.get(..10))
+                && let Some(text) = row.get(1)
             {
-                day.clone_into(&mut about.date);
+                let day = text.get(..10).and_then(|day| day.parse::<jiff::civil::Date>().ok());
+                let day = day.filter(|day| *day <= today()).ok_or_else(|| {
+                    wrong(line, format!("has date `{text}`, which is none or has not come"))
+                })?;
+                about.date = day.to_string();
             }
         }
         if !reader.read_record(&mut row).map_err(|e| wrong(6, e.to_string()))? {
@@ -121,12 +126,18 @@ impl PriceSource for AwsOffer {
         let columns = Columns::new(&about.source, row.clone());
         let at = At::find(&columns)?;
         let mut known = std::collections::HashSet::new();
+        let mut prices = std::collections::HashMap::new();
         loop {
             let line = reader.position().line();
             if !reader.read_record(&mut row).map_err(|e| wrong(line, e.to_string()))? {
                 return Ok(());
             }
             into.rows += 1;
+            if row.len() != columns.header.len() {
+                let message =
+                    format!("has {} columns of {}: cut off?", row.len(), columns.header.len());
+                return Err(wrong(line, message));
+            }
             let text = |column: usize| row.get(column).unwrap_or_default().trim().to_owned();
             let term = match at.term(&text) {
                 Ok(term) => term,
@@ -149,6 +160,21 @@ impl PriceSource for AwsOffer {
                 continue;
             }
             let (kind, region) = (text(at.kind), text(at.region));
+            if region.is_empty() {
+                return Err(wrong(line, format!("names no region of {kind}")));
+            }
+            match prices.insert((kind.clone(), region.clone(), term), price) {
+                Some(other) if (other - price).abs() > 1e-12 => {
+                    let message =
+                        format!("has {price} for {kind} {term}, and {other} stands above");
+                    return Err(wrong(line, message));
+                }
+                Some(_) => {
+                    into.leave_out("stands there twice");
+                    continue;
+                }
+                None => {}
+            }
             if known.insert(kind.clone())
                 && let Ok(vcpus) = text(at.vcpus).parse::<u32>()
             {

@@ -181,6 +181,10 @@ impl PriceSource for AzureRetail {
                     into.leave_out("costs nothing by itself");
                     continue;
                 }
+                if item.arm_region_name.is_empty() {
+                    into.leave_out("names no region");
+                    continue;
+                }
                 // A type has a meter for each of its generations, at one price.
                 let key = (item.arm_sku_name.clone(), item.arm_region_name.clone(), term);
                 if !seen.insert(key) {

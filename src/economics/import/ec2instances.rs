@@ -108,13 +108,13 @@ impl<'de> Visitor<'de> for Machines<'_> {
 fn take(machine: &Machine, about: &About, into: &mut Imported) -> std::result::Result<(), String> {
     let name = &machine.instance_type;
     let gpus = machine.gpus.number().unwrap_or(0.0);
-    if let Some(vcpus) = machine.vcpus.number().filter(|n| *n >= 1.0) {
+    if let Some(vcpus) = machine.vcpus.number().filter(|n| (1.0..1e5).contains(n)) {
         let each = machine.gpu_memory.number().filter(|gb| *gb > 0.0 && gpus > 0.0);
         into.instances.push(Instance {
             provider: about.provider.clone(),
             instance_type: name.clone(),
             vcpus: vcpus as u32,
-            memory_gib: machine.memory.number(),
+            memory_gib: machine.memory.number().filter(|gib| *gib > 0.0 && gib.is_finite()),
             accelerator: machine.gpu_model.clone().filter(|_| gpus > 0.0),
             accelerators: gpus.ceil() as u32,
             accelerator_memory_gb: each.map(|gb| gb / gpus),
@@ -123,6 +123,10 @@ fn take(machine: &Machine, about: &About, into: &mut Imported) -> std::result::R
     }
     for (region, systems) in &machine.pricing {
         into.rows += 1;
+        if region.is_empty() {
+            into.leave_out("names no region");
+            continue;
+        }
         let Some(linux) = systems.get("linux") else {
             into.leave_out("a region without Linux");
             continue;

@@ -94,7 +94,7 @@ impl PriceSource for Gcosts {
                     provider: about.provider.clone(),
                     instance_type: name.clone(),
                     vcpus,
-                    memory_gib: machine.ram,
+                    memory_gib: machine.ram.filter(|gib| *gib > 0.0 && gib.is_finite()),
                     accelerators: accelerator.as_ref().map_or(0, |(_, count)| *count),
                     accelerator: accelerator.map(|(name, _)| name),
                     ..Instance::default()

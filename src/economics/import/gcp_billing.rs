@@ -103,6 +103,7 @@ struct Parts {
 /// Which family and part a description is of: `N2 Instance Core running in Americas`.
 fn part(description: &str) -> Option<(&'static str, bool)> {
     let what = description.split(" running in ").next()?;
+    let what = what.strip_prefix("Spot Preemptible ").unwrap_or(what);
     FAMILIES.iter().find_map(|(family, name)| match what.strip_prefix(name)?.trim() {
         "Core" => Some((*family, true)),
         "Ram" => Some((*family, false)),
@@ -152,6 +153,11 @@ impl PriceSource for GcpBilling {
                 }
                 let price = money.value().filter(|p| p.is_finite() && *p >= 0.0);
                 let price = price.ok_or_else(|| wrong("has a price below 0".to_owned()))?;
+                // A part that costs nothing would make a machine too cheap.
+                if price <= 0.0 {
+                    into.leave_out("costs nothing by itself");
+                    continue;
+                }
                 for region in sku.service_regions {
                     let both = parts.entry((family, region, term)).or_default();
                     *(if is_core { &mut both.core } else { &mut both.ram }) = Some(price);

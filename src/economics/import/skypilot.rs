@@ -84,6 +84,11 @@ impl PriceSource for SkyPilot {
                 break;
             }
             into.rows += 1;
+            if row.len() != columns.header.len() {
+                let message =
+                    format!("has {} columns of {}: cut off?", row.len(), columns.header.len());
+                return Err(wrong(line, message));
+            }
             let text = |at: Option<usize>| at.and_then(|at| row.get(at)).map_or("", str::trim);
             let number = |at: Option<usize>, what: &str| -> Result<Option<f64>> {
                 match text(at) {
