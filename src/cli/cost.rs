@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::Ended;
 use super::output::{self, Format};
 use super::prices_show::age;
 use super::shown::Shown;
@@ -46,12 +47,15 @@ pub(super) struct Args {
     prices: Option<PathBuf>,
     #[command(flatten)]
     money: money::Args,
+    /// Exit with code 2 when no plan meets all targets
+    #[arg(long)]
+    strict: bool,
     /// How it is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
-pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
     let mut records = Vec::new();
     let mut seen = std::collections::HashSet::new();
     for name in &args.runs {
@@ -100,7 +104,8 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
         let shown = Shown::of(&args.currency, &business.1.rate)?;
         let asked =
             money::Asking { records: &records, table: &table, choice: &choice, paying: &args.term };
-        return money::execute(&args.money, business, &asked, &shown, args.format);
+        let meets = money::execute(&args.money, business, &asked, &shown, args.format)?;
+        return Ok(if args.strict && !meets { Ended::Negative } else { Ended::Fine });
     }
     if args.term.contains(&Paying::Blended) {
         return Err(Error::input("--term blended", "mixes ways to pay by the hours of a demand")
@@ -143,12 +148,12 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<()> {
                 .to_owned(),
         );
         let text: String = notes.iter().map(|note| output::wrapped("· ", note)).collect();
-        return output::figures(&text);
+        return output::figures(&text).map(|()| Ended::Fine);
     }
     for note in &notes {
         output::say(note);
     }
-    Ok(())
+    Ok(Ended::Fine)
 }
 
 /// FOCUS's names (`FinOps` Open Cost and Usage Specification 1.2) where it has one; amounts are in `BillingCurrency`.

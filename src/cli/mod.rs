@@ -150,7 +150,7 @@ fn dispatch(cli: Cli) -> Result<Ended> {
         Some(Command::Worker) => crate::measure::serve().map(fine),
         Some(Command::Gpus) => hardware::print_gpus().map(fine),
         Some(Command::Gate(args)) => gate::execute(&args, &settings()),
-        Some(Command::Cost(args)) => cost::execute(&args, &settings()).map(fine),
+        Some(Command::Cost(args)) => cost::execute(&args, &settings()),
         Some(Command::Prices { command }) => prices::execute(&command, &settings()).map(fine),
         Some(Command::Model { command }) => model::execute(&command, &settings()).map(fine),
         Some(Command::Compress(args)) => compress::execute(&args, &settings()),

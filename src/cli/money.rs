@@ -216,14 +216,14 @@ fn share(flag: &str, text: &str) -> Result<f64> {
     })
 }
 
-/// Prints what each way to serve costs for the demand.
+/// Prints what each way to serve costs for the demand; whether a plan meets all targets.
 pub(super) fn execute(
     args: &Args,
     (base, business): (PathBuf, Business),
     asking: &Asking<'_>,
     shown: &Shown,
     format: Format,
-) -> Result<()> {
+) -> Result<bool> {
     let is_assumed = business.demand.is_none();
     let demand = match &business.demand {
         Some(spec) => spec.demand(&base)?,
@@ -285,7 +285,7 @@ pub(super) fn execute(
     };
     output::figures(&text)?;
     if format != Format::Table {
-        return Ok(());
+        return Ok(chosen.is_some());
     }
     let notes = notes_of(
         &Shows { rows: &rows, at: &at, base: base.as_ref(), is_assumed },
@@ -296,7 +296,8 @@ pub(super) fn execute(
     );
     let text: String = notes.iter().map(|note| output::wrapped("· ", note)).collect();
     let binds: String = binds.iter().map(|why| output::wrapped("  bound by ", why)).collect();
-    output::figures(&(text + &output::wrapped("", &advice) + &binds))
+    output::figures(&(text + &output::wrapped("", &advice) + &binds))?;
+    Ok(chosen.is_some())
 }
 
 /// What is shown, for the notes below it.

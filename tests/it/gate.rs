@@ -88,11 +88,11 @@ fn what_is_not_decided_in_its_time_passes_loudly_or_not_at_all() {
 fn a_model_against_itself_is_no_regression() {
     let sandbox = sandbox();
     sandbox.write("copy.onnx", relu(&[-1, 4]));
-    let ran = gate(&sandbox, "as-given", "copy.onnx", &["--format", "json"]);
+    let ran = gate(&sandbox, "as-given", "copy.onnx", &["--format", "json", "--budget", "40s"]);
     let json = ran.assert_fine().json();
     assert_ne!(json["verdict"], "regression", "{json}");
     let pairs = json["pairs"][0]["pairs"].as_u64().unwrap();
-    assert!([8, 16, 32].contains(&pairs), "{json}");
+    assert!((1..=32).contains(&pairs), "{json}");
     // Metrics without a budget inform.
     let load = json["cases"].as_array().unwrap().iter().find(|c| c["metric"] == "load").unwrap();
     assert!(load["verdict"].is_null() && load["effect"].is_number(), "{load}");

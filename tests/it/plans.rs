@@ -144,6 +144,13 @@ fn a_faster_model_does_not_shrink_what_is_one_machine_already() {
     near(&row(&json, "int8")["usd_per_month"], 2233.80, 0.005);
     assert_eq!(row(&json, "int8")["targets"][0]["met"], false);
     assert!(json["advice"].as_str().unwrap().contains("misses max_usd_per_month"), "{json}");
+    // A script can tell.
+    let sandbox = Sandbox::new();
+    let option = "[[option]]\nname = \"a\"\nusd_per_month = 2233.8\n";
+    sandbox.write("money.toml", format!("[demand]\nrate = \"1/s\"\n{option}"));
+    let args = ["cost", "--plan", "money.toml", "--strict", "--max-usd-month"];
+    assert_eq!(sandbox.run(&[&args[..], &["2000"]].concat()).code, Some(2));
+    assert_eq!(sandbox.run(&[&args[..], &["3000"]].concat()).code, Some(0));
 }
 
 #[test]
