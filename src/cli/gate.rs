@@ -175,7 +175,7 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
         decide(&mut gate, (&a, &b), plan, &arena, &mut || {
             until.is_some_and(|until| clock.now() >= until)
         })?;
-        reports.push(CaseReport { case_id: case.id.clone(), label: label.trim().to_owned(), gate });
+        reports.push(CaseReport::new(&case.id, label.trim(), gate));
     }
     let report = GateReport {
         workload: resolved.workload.name.clone(),

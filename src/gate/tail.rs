@@ -12,27 +12,53 @@ const DRAWS: usize = 500;
 /// Of this seed: the same pairs always have the same interval.
 const SEED: u64 = 7;
 
-/// ln(candidate / baseline) of a percentile over these pairs.
-fn log_ratio(pairs: &[&Pair], p: f64) -> Option<f64> {
-    let quantile = |of: fn(&Pair) -> &Vec<f64>| {
-        let mut all: Vec<f64> = pairs.iter().flat_map(|pair| of(pair).iter().copied()).collect();
-        all.sort_by(f64::total_cmp);
-        order_statistic(&all, p).filter(|value| *value > 0.0)
-    };
-    Some((quantile(|pair| &pair.candidate_ms)? / quantile(|pair| &pair.baseline_ms)?).ln())
+/// One side's latencies in order, each with its pair: a draw of pairs only weighs them anew.
+struct Arm {
+    /// Latency in ms, and which pair it is of.
+    sorted: Vec<(f64, usize)>,
+    /// Observations of each pair.
+    counts: Vec<usize>,
+}
+
+impl Arm {
+    fn of(pairs: &[Pair], side: fn(&Pair) -> &Vec<f64>) -> Self {
+        let each = pairs.iter().enumerate();
+        let mut sorted: Vec<(f64, usize)> =
+            each.flat_map(|(at, pair)| side(pair).iter().map(move |ms| (*ms, at))).collect();
+        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { sorted, counts: pairs.iter().map(|pair| side(pair).len()).collect() }
+    }
+
+    /// The smallest value that a share `p` of all lies at or below, each pair taken as often as `weights` says.
+    fn quantile(&self, weights: &[usize], p: f64) -> Option<f64> {
+        let total: usize = self.counts.iter().zip(weights).map(|(count, w)| count * w).sum();
+        let wanted = total as f64 * p;
+        let mut seen = 0;
+        for (ms, pair) in &self.sorted {
+            seen += weights[*pair];
+            if seen as f64 >= wanted && seen > 0 {
+                return Some(*ms).filter(|ms| *ms > 0.0);
+            }
+        }
+        None
+    }
 }
 
 /// A percentile of both sides: pairs are drawn with replacement, both sides of a pair together, and the interval is of
 /// the draws' percentiles. Below [`TAIL`] observations an arm it only informs, and says so.
 pub(super) fn tail(pairs: &[Pair], metric: Metric, p: f64, budget: Option<f64>) -> Option<Found> {
-    let all: Vec<&Pair> = pairs.iter().collect();
-    let effect = log_ratio(&all, p)?;
+    let (old, new) = (Arm::of(pairs, |p| &p.baseline_ms), Arm::of(pairs, |p| &p.candidate_ms));
+    let log_ratio =
+        |weights: &[usize]| Some((new.quantile(weights, p)? / old.quantile(weights, p)?).ln());
+    let effect = log_ratio(&vec![1; pairs.len()])?;
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let mut draws: Vec<f64> = (0..DRAWS)
         .filter_map(|_| {
-            let drawn: Vec<&Pair> =
-                (0..pairs.len()).map(|_| &pairs[random.random_range(0..pairs.len())]).collect();
-            log_ratio(&drawn, p)
+            let mut weights = vec![0; pairs.len()];
+            for _ in 0..pairs.len() {
+                weights[random.random_range(0..pairs.len())] += 1;
+            }
+            log_ratio(&weights)
         })
         .collect();
     draws.sort_by(f64::total_cmp);
@@ -48,8 +74,7 @@ pub(super) fn tail(pairs: &[Pair], metric: Metric, p: f64, budget: Option<f64>) 
         mde: None,
         pairs: pairs.len(),
     };
-    let least = |of: fn(&Pair) -> &Vec<f64>| pairs.iter().map(|pair| of(pair).len()).sum::<usize>();
-    let observations = least(|p| &p.baseline_ms).min(least(|p| &p.candidate_ms));
+    let observations = old.sorted.len().min(new.sorted.len());
     let informs = observations < TAIL;
     let note = informs.then(|| {
         format!("informs only: {observations} observations an arm, and {TAIL} are needed to decide")

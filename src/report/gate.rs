@@ -15,8 +15,18 @@ pub struct CaseReport {
     pub case_id: String,
     /// It in words.
     pub label: String,
-    /// What was measured and decided.
+    /// What was measured.
     pub gate: CaseGate,
+    /// What that comes to.
+    pub found: Vec<Found>,
+}
+
+impl CaseReport {
+    /// A case at its end: what was found is worked out once.
+    pub fn new(case_id: &str, label: &str, gate: CaseGate) -> Self {
+        let found = gate.found();
+        Self { case_id: case_id.to_owned(), label: label.to_owned(), gate, found }
+    }
 }
 
 /// All of a gate.
@@ -50,7 +60,7 @@ impl GateReport {
 
     /// The worst of all cases.
     pub fn verdict(&self) -> Verdict {
-        worst(self.cases.iter().map(|case| case.gate.verdict()))
+        worst(self.cases.iter().flat_map(|case| &case.found).filter_map(|found| found.verdict))
     }
 
     /// Comparisons that decide.
@@ -59,7 +69,7 @@ impl GateReport {
     }
 
     fn all(&self) -> Vec<(&CaseReport, Found)> {
-        self.cases.iter().flat_map(|c| c.gate.found().into_iter().map(move |f| (c, f))).collect()
+        self.cases.iter().flat_map(|c| c.found.iter().map(move |f| (c, f.clone()))).collect()
     }
 
     /// Rows of a table, effects in percent.
@@ -229,7 +239,7 @@ impl GateReport {
             if let Some(ms) = stats::median(&latencies) {
                 measures.insert("latency".to_owned(), json!({ "value": ms * 1e6 }));
             }
-            for found in case.gate.found() {
+            for found in &case.found {
                 if let Some(evidence) = found.evidence {
                     let mut measure = json!({ "value": evidence.effect * 100.0 });
                     for (key, end) in
@@ -303,13 +313,13 @@ mod tests {
             pairs: (0..8).map(pair).collect(),
             fresh: (0..fresh).map(pair).collect(),
         };
-        let label = "ort:cpu, <batch> \"1\" & more".to_owned();
+        let label = "ort:cpu, <batch> \"1\" & more";
         GateReport {
             workload: "w".to_owned(),
             baseline: "old".to_owned(),
             candidate: "new".to_owned(),
             hardware_class: "here".to_owned(),
-            cases: vec![CaseReport { case_id: "c".to_owned(), label, gate }],
+            cases: vec![CaseReport::new("c", label, gate)],
         }
     }
 
