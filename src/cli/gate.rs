@@ -229,8 +229,8 @@ fn pair_of(bursts: &PairBursts) -> Result<Pair> {
     let (baseline_ms, candidate_ms) = (ms(&bursts.a), ms(&bursts.b));
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
     let [a, b] = bursts.starts;
-    // A program of the user's may load in no time, or not say.
-    let load = (b.load.0.max(1) as f64 / a.load.0.max(1) as f64).ln();
+    // A program of the user's may not say, which is 0.
+    let load = (a.load.0 > 0 && b.load.0 > 0).then(|| (b.load.0 as f64 / a.load.0 as f64).ln());
     let memory = a.peak_rss.zip(b.peak_rss).filter(|(a, b)| a.0 > 0 && b.0 > 0);
     Ok(Pair {
         p50: bursts.log_ratio()?,

@@ -176,11 +176,13 @@ pub(super) fn alone(offer: &Offer, asked: &Asked<'_>) -> Result<Evaluated> {
             .then(|| price.usd_per_hour * paid / (capacity.per_s * 3600.0) * 1e6)
     });
     let saturated = saturated.flatten();
-    let list = price.zip(fleet.as_ref()).and_then(|(price, fleet)| {
-        let always = [Paying::OneYear, Paying::ThreeYears].contains(&price.paying);
-        let machines = if always { f64::from(fleet.most()) } else { fleet.mean() };
-        Some(machines * price.hourly.on_demand? * business.fleet.share * HOURS_A_MONTH)
+    let paid_machines = price.zip(fleet.as_ref()).map(|(price, fleet)| {
+        let always = [Paying::OneYear, Paying::ThreeYears, Paying::Owned].contains(&price.paying);
+        business.fleet.share * if always { f64::from(fleet.most()) } else { fleet.mean() }
     });
+    let list = price
+        .zip(paid_machines)
+        .and_then(|(price, machines)| Some(machines * price.hourly.on_demand? * HOURS_A_MONTH));
     Ok(Evaluated {
         replicas: fleet.as_ref().map(Fleet::most),
         mean_replicas: fleet.as_ref().map(Fleet::mean),
@@ -193,11 +195,7 @@ pub(super) fn alone(offer: &Offer, asked: &Asked<'_>) -> Result<Evaluated> {
         usd_per_1m_saturated: saturated,
         usd_per_month: usd,
         discounted: price.map_or(1.0, |p| business.paid(p.paying)),
-        paid_machines: price.zip(fleet.as_ref()).map(|(price, fleet)| {
-            let always =
-                [Paying::OneYear, Paying::ThreeYears, Paying::Owned].contains(&price.paying);
-            business.fleet.share * if always { f64::from(fleet.most()) } else { fleet.mean() }
-        }),
+        paid_machines,
         usd_per_month_list: list,
         usd_per_month_low: low,
         usd_per_month_high: high,

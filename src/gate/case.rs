@@ -76,8 +76,8 @@ pub struct Pair {
     pub p50: f64,
     /// The same of the mean.
     pub mean: f64,
-    /// Of the time to load.
-    pub load: f64,
+    /// Of the time to load; `None` where a program does not tell.
+    pub load: Option<f64>,
     /// Of the largest resident set; `None` where the system does not tell.
     pub peak_rss: Option<f64>,
     /// Latencies of the baseline, in ms.
@@ -137,7 +137,7 @@ impl CaseGate {
             .map(|pair| match metric {
                 Metric::P50 => Some(pair.p50),
                 Metric::Mean => Some(pair.mean),
-                Metric::Load => Some(pair.load),
+                Metric::Load => pair.load,
                 Metric::PeakRss => pair.peak_rss,
                 Metric::P95 | Metric::P99 | Metric::Size => None,
             })
@@ -190,7 +190,18 @@ impl CaseGate {
             Metric::P95 => tail(&self.pairs, metric, 0.95, budget),
             Metric::P99 => tail(&self.pairs, metric, 0.99, budget),
             _ => {
-                let ratios = Self::log_ratios(&self.pairs, metric)?;
+                let Some(ratios) = Self::log_ratios(&self.pairs, metric) else {
+                    // What has a budget and is not known must not pass in silence.
+                    let note = Some("not told by both sides".to_owned());
+                    let verdict = budget.map(|_| Verdict::NoBaseline);
+                    return verdict.map(|_| Found {
+                        metric,
+                        budget,
+                        evidence: None,
+                        verdict,
+                        note,
+                    });
+                };
                 Some(self.by_pairs(metric, budget, &ratios))
             }
         }
@@ -258,7 +269,8 @@ mod tests {
 
     fn pairs(count: usize, p50: f64) -> Vec<Pair> {
         let jitter = |at: usize| 0.001 * (at % 3) as f64;
-        (0..count).map(|at| Pair { p50: p50 + jitter(at), ..Pair::default() }).collect()
+        let pair = |at: usize| Pair { p50: p50 + jitter(at), load: Some(0.0), ..Pair::default() };
+        (0..count).map(pair).collect()
     }
 
     #[test]
@@ -279,6 +291,10 @@ mod tests {
         // What has no budget is shown and decides nothing.
         let load = case.found().into_iter().find(|f| f.metric == Metric::Load).unwrap();
         assert_eq!(load.verdict, None);
+        // What has a budget and is not known does not pass in silence.
+        let budgets = budgets.with(Metric::PeakRss, Some(0.1));
+        let case = CaseGate { budgets, pairs: pairs(8, 0.001), ..CaseGate::default() };
+        assert_eq!((case.next(), case.verdict()), (Step::Done, Verdict::NoBaseline));
     }
 
     #[test]
