@@ -1,98 +1,24 @@
 //! One case through its looks: which pairs are needed next, and what each metric comes to.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::decision::{
-    CONFIRM, Evidence, LOOKS, Look, SPENT, Verdict, confirms, evidence, look, worst,
+    Confirmation, Evidence, LOOKS, Look, SPENT, Verdict, confirms, evidence, look, worst,
 };
+use super::exact::Exact;
+use super::metric::{Budgets, Metric};
+use super::pair::Pair;
 use super::tail::tail;
-
-/// What is compared. More is worse in each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Median latency: per pair of processes the median over its rounds of the bursts' log-ratio.
-    P50,
-    /// Mean time of a request, of which throughput is the inverse.
-    Mean,
-    /// 95th percentile of latency, of all pairs together.
-    P95,
-    /// 99th.
-    P99,
-    /// From the model's file to a session.
-    Load,
-    /// Largest resident set until the process is warm.
-    PeakRss,
-    /// Size of the variant's file: exact.
-    Size,
-}
-
-impl Metric {
-    /// All of them, in the order of a table.
-    pub const ALL: [Self; 7] =
-        [Self::P50, Self::Mean, Self::P95, Self::P99, Self::Load, Self::PeakRss, Self::Size];
-
-    /// As workloads name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::P50 => "p50",
-            Self::Mean => "mean",
-            Self::P95 => "p95",
-            Self::P99 => "p99",
-            Self::Load => "load",
-            Self::PeakRss => "peak_rss",
-            Self::Size => "size",
-        }
-    }
-}
-
-/// Budgets by metric, as shares; a metric without one decides nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Budgets([Option<f64>; 7]);
-
-impl Budgets {
-    /// With a metric's budget.
-    #[must_use]
-    pub fn with(mut self, metric: Metric, budget: Option<f64>) -> Self {
-        self.0[metric as usize] = budget;
-        self
-    }
-
-    /// A metric's budget.
-    pub fn of(&self, metric: Metric) -> Option<f64> {
-        self.0[metric as usize]
-    }
-
-    /// How many metrics decide.
-    pub fn count(&self) -> usize {
-        self.0.iter().flatten().count()
-    }
-}
-
-/// What one pair of fresh processes gave.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Pair {
-    /// ln(candidate / baseline) of the median latency.
-    pub p50: f64,
-    /// The same of the mean.
-    pub mean: f64,
-    /// Of the time to load; `None` where a program does not tell.
-    pub load: Option<f64>,
-    /// Of the largest resident set; `None` where the system does not tell.
-    pub peak_rss: Option<f64>,
-    /// Latencies of the baseline, in ms.
-    pub baseline_ms: Vec<f64>,
-    /// Of the candidate.
-    pub candidate_ms: Vec<f64>,
-}
 
 /// A case on its way to a verdict.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CaseGate {
     /// What decides.
     pub budgets: Budgets,
-    /// Sizes of both files, in bytes; `None` where they are the same file, or none of ours.
-    pub sizes: Option<(u64, u64)>,
+    /// What is known without drawing it: sizes, quality, instructions.
+    pub exact: Vec<Exact>,
+    /// Comparisons of all cases that this one is decided with; at least its own.
+    pub family: usize,
     /// Pairs that are looked at.
     pub pairs: Vec<Pair>,
     /// Fresh ones, by which a suspected regression is confirmed.
@@ -111,7 +37,7 @@ pub enum Step {
 }
 
 /// What a metric comes to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Found {
     /// Which.
     pub metric: Metric,
@@ -132,45 +58,45 @@ pub const TAIL: usize = 3000;
 
 impl CaseGate {
     fn log_ratios(pairs: &[Pair], metric: Metric) -> Option<Vec<f64>> {
-        pairs
-            .iter()
-            .map(|pair| match metric {
-                Metric::P50 => Some(pair.p50),
-                Metric::Mean => Some(pair.mean),
-                Metric::Load => pair.load,
-                Metric::PeakRss => pair.peak_rss,
-                Metric::P95 | Metric::P99 | Metric::Size => None,
-            })
-            .collect()
+        pairs.iter().map(|pair| pair.log_ratio(metric)).collect()
     }
 
     /// Metrics that are looked at pair by pair and have a budget.
     fn deciding(&self) -> impl Iterator<Item = (Metric, f64, Vec<f64>)> + '_ {
         Metric::ALL.into_iter().filter_map(|metric| {
-            let budget = self.budgets.of(metric)?;
+            let budget = worse_time(metric, self.budgets.of(metric)?);
             Some((metric, budget, Self::log_ratios(&self.pairs, metric)?))
         })
     }
 
     /// What is needed next.
     pub fn next(&self) -> Step {
+        if self.budgets.comparisons() == 0 {
+            return Step::Done;
+        }
         let mut needed = if self.pairs.len() < LOOKS[0] { LOOKS[0] } else { 0 };
-        let mut suspect = false;
-        for (_, budget, ratios) in self.deciding() {
+        let mut fresh = 0;
+        for (metric, budget, ratios) in self.deciding() {
             match look(&ratios, budget).0 {
-                Look::Suspect => suspect = true,
+                Look::Suspect if self.pairs.len() >= LOOKS[0] => {
+                    if let Confirmation::NeedMore(pairs) = self.confirmed(metric, budget) {
+                        fresh = fresh.max(pairs);
+                    }
+                }
                 Look::NeedMore(pairs) => needed = needed.max(pairs),
-                Look::Decided(_) => {}
+                Look::Suspect | Look::Decided(_) => {}
             }
         }
-        if suspect && self.pairs.len() >= LOOKS[0] {
-            let left = CONFIRM.0.saturating_sub(self.fresh.len());
-            return if left > 0 { Step::Confirm(left) } else { Step::Done };
+        match (fresh.saturating_sub(self.fresh.len()), needed.saturating_sub(self.pairs.len())) {
+            (0, 0) => Step::Done,
+            (0, left) => Step::Measure(left),
+            (left, _) => Step::Confirm(left),
         }
-        match needed.saturating_sub(self.pairs.len()) {
-            0 => Step::Done,
-            left => Step::Measure(left),
-        }
+    }
+
+    fn confirmed(&self, metric: Metric, budget: f64) -> Confirmation {
+        let fresh = Self::log_ratios(&self.fresh, metric).unwrap_or_default();
+        confirms(&fresh, budget, self.family.max(self.budgets.comparisons()))
     }
 
     /// What every metric comes to.
@@ -186,81 +112,98 @@ impl CaseGate {
     fn of(&self, metric: Metric) -> Option<Found> {
         let budget = self.budgets.of(metric);
         match metric {
-            Metric::Size => self.size(budget),
+            Metric::Size | Metric::Quality | Metric::Instructions => {
+                match self.exact.iter().find(|exact| exact.metric == metric) {
+                    Some(exact) => exact.found(budget),
+                    None => budget.map(|budget| unknown(metric, budget)),
+                }
+            }
             Metric::P95 => tail(&self.pairs, metric, 0.95, budget),
             Metric::P99 => tail(&self.pairs, metric, 0.99, budget),
             _ => {
-                let Some(ratios) = Self::log_ratios(&self.pairs, metric) else {
+                let known = Self::log_ratios(&self.pairs, metric).filter(|all| !all.is_empty());
+                let Some(ratios) = known else {
                     // What has a budget and is not known must not pass in silence.
-                    let note = Some("not told by both sides".to_owned());
-                    let verdict = budget.map(|_| Verdict::NoBaseline);
-                    return verdict.map(|_| Found {
-                        metric,
-                        budget,
-                        evidence: None,
-                        verdict,
-                        note,
-                    });
+                    return budget.map(|budget| unknown(metric, budget));
                 };
+                // Cost is the mean time at a price: shown where it is asked for.
+                if metric == Metric::Cost && budget.is_none() {
+                    return None;
+                }
                 Some(self.by_pairs(metric, budget, &ratios))
             }
         }
     }
 
     fn by_pairs(&self, metric: Metric, budget: Option<f64>, ratios: &[f64]) -> Found {
+        let shown = |evidence: Option<Evidence>| match metric {
+            Metric::Throughput => evidence.map(Evidence::inverse),
+            _ => evidence,
+        };
         let Some(budget) = budget else {
-            let evidence = evidence(ratios, SPENT[0]);
+            let evidence = shown(evidence(ratios, SPENT[0]));
             return Found { metric, budget: None, evidence, verdict: None, note: None };
         };
-        let (look, evidence) = look(ratios, budget);
-        let fresh = Self::log_ratios(&self.fresh, metric).unwrap_or_default();
+        let of_time = worse_time(metric, budget);
+        let (look, evidence) = look(ratios, of_time);
         let (verdict, note) = match look {
             Look::Decided(verdict) => (verdict, None),
-            Look::Suspect if fresh.len() >= CONFIRM.0 && confirms(&fresh, budget) => {
-                (Verdict::Regression, Some(format!("confirmed by {} fresh pairs", fresh.len())))
-            }
-            Look::Suspect if fresh.len() >= CONFIRM.0 => {
-                let why = "looked like a regression, which fresh pairs did not confirm";
-                (Verdict::TooNoisy, Some(why.to_owned()))
-            }
-            Look::Suspect => {
-                let why = "looks like a regression; the time ended before it could be confirmed";
-                (Verdict::TooNoisy, Some(why.to_owned()))
-            }
+            Look::Suspect => match self.confirmed(metric, of_time) {
+                Confirmation::Yes => {
+                    let fresh = self.fresh.len();
+                    (Verdict::Regression, Some(format!("confirmed by {fresh} fresh pairs")))
+                }
+                Confirmation::No => {
+                    let why = "looked like a regression, which fresh pairs did not confirm";
+                    (Verdict::TooNoisy, Some(why.to_owned()))
+                }
+                Confirmation::NeedMore(_) => {
+                    let why = "looks like a regression; the time ended before it was confirmed";
+                    (Verdict::TooNoisy, Some(why.to_owned()))
+                }
+            },
             Look::NeedMore(pairs) => {
                 let why = format!("the time ended before there were {pairs} pairs");
                 (Verdict::TooNoisy, Some(why))
             }
         };
         let note = match (verdict, evidence.and_then(|e| e.mde)) {
-            (Verdict::TooNoisy, Some(mde)) if note.is_none() => {
-                let needed =
-                    (ratios.len() as f64 * (mde / (super::MARGIN * budget)).powi(2)).ceil();
-                Some(format!(
-                    "finds {:.1} % at best; some {needed:.0} pairs would find {:.1} %, or a quieter machine",
-                    mde * 100.0,
-                    super::MARGIN * budget * 100.0
-                ))
+            (Verdict::TooNoisy, Some(mde)) => {
+                let wanted = super::MARGIN * of_time;
+                let needed = (ratios.len() as f64 * (mde / wanted).powi(2)).ceil();
+                let (mde, wanted) = (mde * 100.0, wanted * 100.0);
+                let finds = format!("finds {mde:.1} % at best");
+                let would = if needed > ratios.len() as f64 {
+                    format!("{finds}; some {needed:.0} pairs would find {wanted:.1} %, or a quieter machine")
+                } else {
+                    format!("{finds}: too near to the budget to be told from it")
+                };
+                Some(note.map_or_else(|| would.clone(), |note| format!("{note}; {would}")))
             }
             _ => note,
         };
-        Found { metric, budget: Some(budget), evidence, verdict: Some(verdict), note }
+        Found { metric, budget: Some(budget), evidence: shown(evidence), verdict: Some(verdict), note }
     }
+}
 
-    fn size(&self, budget: Option<f64>) -> Option<Found> {
-        let (baseline, candidate) = self.sizes.filter(|(baseline, _)| *baseline > 0)?;
-        let effect = candidate as f64 / baseline as f64 - 1.0;
-        let exact = Some(effect);
-        let verdict = budget.map(|budget| match effect {
-            e if e > budget + 1e-9 => Verdict::Regression,
-            e if e < -budget - 1e-9 => Verdict::Improvement,
-            _ => Verdict::Pass,
-        });
-        let evidence =
-            Evidence { effect, low: exact, high: exact, p_value: 0.0, mde: None, pairs: 0 };
-        let note = Some(format!("exact: {baseline} and {candidate} bytes"));
-        Some(Found { metric: Metric::Size, budget, evidence: Some(evidence), verdict, note })
+/// A budget as what the time of a request may grow by: throughput that falls by a share s grows it by 1/(1 − s) − 1.
+fn worse_time(metric: Metric, budget: f64) -> f64 {
+    match metric {
+        Metric::Throughput => 1.0 / (1.0 - budget).max(f64::EPSILON) - 1.0,
+        _ => budget,
     }
+}
+
+fn unknown(metric: Metric, budget: f64) -> Found {
+    let note = match metric {
+        Metric::Size => "there is no other file to compare",
+        Metric::Quality => "not known of both sides: it needs labels, or outputs to compare",
+        Metric::Instructions => "not counted: give --instructions",
+        _ => "not told by both sides",
+    };
+    let note = Some(note.to_owned());
+    let verdict = Some(Verdict::NoBaseline);
+    Found { metric, budget: Some(budget), evidence: None, verdict, note }
 }
 
 #[cfg(test)]
@@ -285,6 +228,8 @@ mod tests {
         case.fresh = pairs(8, 0.07);
         assert_eq!((case.next(), case.verdict()), (Step::Done, Verdict::Regression));
         case.fresh = pairs(8, 0.0);
+        assert_eq!((case.next(), case.verdict()), (Step::Confirm(8), Verdict::TooNoisy));
+        case.fresh = pairs(16, 0.0);
         assert_eq!((case.next(), case.verdict()), (Step::Done, Verdict::TooNoisy));
         let note = case.found()[0].note.clone().unwrap();
         assert!(note.contains("did not confirm"), "{note}");
@@ -298,16 +243,61 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_exact() {
+    fn what_is_known_is_compared_as_it_is() {
         let budgets = Budgets::default().with(Metric::Size, Some(0.1));
-        let of = |candidate: u64| {
-            let sizes = Some((1000, candidate));
-            let case = CaseGate { budgets, sizes, pairs: pairs(8, 0.0), ..CaseGate::default() };
+        let of = |candidate: f64| {
+            let size = Exact {
+                metric: Metric::Size,
+                baseline: 1000.0,
+                candidate,
+                less_is_worse: false,
+                unit: "bytes".to_owned(),
+                ends: None,
+            };
+            let case = CaseGate { budgets, exact: vec![size], ..CaseGate::default() };
+            assert_eq!(case.next(), Step::Done);
             case.verdict()
         };
         assert_eq!(
-            (of(1100), of(1101), of(500)),
+            (of(1100.0), of(1101.0), of(500.0)),
             (Verdict::Pass, Verdict::Regression, Verdict::Improvement)
         );
+        // Accuracy in points, and less of it is worse.
+        let budgets = Budgets::default().with(Metric::Quality, Some(0.01));
+        let of = |candidate: f64| {
+            let accuracy = Exact {
+                metric: Metric::Quality,
+                baseline: 0.95,
+                candidate,
+                less_is_worse: true,
+                unit: "accuracy".to_owned(),
+                ends: Some((-0.02, 0.01)),
+            };
+            CaseGate { budgets, exact: vec![accuracy], ..CaseGate::default() }.verdict()
+        };
+        assert_eq!(
+            (of(0.94), of(0.93), of(0.97)),
+            (Verdict::Pass, Verdict::Regression, Verdict::Improvement)
+        );
+        let none = CaseGate { budgets, ..CaseGate::default() };
+        assert_eq!(none.verdict(), Verdict::NoBaseline);
+    }
+
+    #[test]
+    fn throughput_that_falls_is_worse() {
+        let budgets = Budgets::default().with(Metric::Throughput, Some(0.05));
+        let of = |mean: f64| {
+            let pair = |at: usize| Pair { mean: mean + 0.0001 * (at % 3) as f64, ..Pair::default() };
+            let pairs: Vec<Pair> = (0..16).map(pair).collect();
+            CaseGate { budgets, fresh: pairs.clone(), pairs, ..CaseGate::default() }
+        };
+        let slower = of(0.2);
+        let found = slower.found().into_iter().find(|f| f.metric == Metric::Throughput).unwrap();
+        assert_eq!(found.verdict, Some(Verdict::Regression));
+        let evidence = found.evidence.unwrap();
+        assert!((evidence.effect - (-0.2_f64).exp_m1()).abs() < 1e-3, "{evidence:?}");
+        assert!(evidence.low <= Some(evidence.effect) && Some(evidence.effect) <= evidence.high);
+        assert_eq!(of(-0.2).verdict(), Verdict::Improvement);
+        assert_eq!(of(0.01).verdict(), Verdict::Pass);
     }
 }

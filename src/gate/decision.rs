@@ -1,12 +1,12 @@
 //! From paired differences to a verdict: looks at fixed numbers of pairs, and a second opinion before a regression is
 //! called. Pure: nothing here measures.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::stats;
 
 /// What a gate says of a case, or of all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Slower by more than the margin, twice.
@@ -39,21 +39,36 @@ pub const LOOKS: [usize; 3] = [8, 16, 32];
 /// Probability of a false alarm that each look may spend, one-sided; together 1 %. Eight pairs cannot reach less than
 /// 2⁻⁸ = 0.0039, so the first look gets a little more than its third.
 pub const SPENT: [f64; 3] = [0.004, 0.003, 0.003];
-/// Fresh pairs that a suspected regression is confirmed by, and the probability that they may spend.
-pub const CONFIRM: (usize, f64) = (8, 0.004);
+/// Fresh pairs that a suspected regression is confirmed by: how many, and the probability that each look may spend.
+/// The second is there for a pair that fell into a bad moment of the machine: eight pairs must all agree.
+pub const CONFIRM: [(usize, f64); 2] = [(8, 0.004), (16, 0.003)];
+/// The probability of a false alarm that a gate holds to, however many cases and metrics it compares.
+pub const FALSE_ALARMS: f64 = 0.01;
 /// The part of the budget that an effect must exceed to be called: without it any real half percent of another layout
 /// of the code would fail at last.
 pub const MARGIN: f64 = 0.5;
 
+/// The levels at which a gate of so many comparisons confirms a suspicion: [`CONFIRM`]'s, less where the union of
+/// all false alarms (Bonferroni) would exceed [`FALSE_ALARMS`], which begins at 143 comparisons.
+pub fn confirmation_levels(comparisons: usize) -> [(usize, f64); 2] {
+    let bound = comparisons as f64 * spent() * CONFIRM.iter().map(|(_, alpha)| alpha).sum::<f64>();
+    let factor = (FALSE_ALARMS / bound).min(1.0);
+    CONFIRM.map(|(pairs, alpha)| (pairs, alpha * factor))
+}
+
 /// The largest probability that a gate of so many comparisons calls a regression where nothing changed: each needs a
 /// look to err (1 % together) and the confirmation on fresh pairs to err as well.
 pub fn false_alarm_rate(comparisons: usize) -> f64 {
-    let spent: f64 = SPENT.iter().sum();
-    (comparisons as f64 * spent * CONFIRM.1).min(1.0)
+    let confirm: f64 = confirmation_levels(comparisons).iter().map(|(_, alpha)| alpha).sum();
+    (comparisons as f64 * spent() * confirm).min(1.0)
+}
+
+fn spent() -> f64 {
+    SPENT.iter().sum()
 }
 
 /// What the pairs say.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Hodges–Lehmann estimate of the candidate's change as a share: 0.05 is 5 % more.
     pub effect: f64,
@@ -61,12 +76,27 @@ pub struct Evidence {
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
-    /// Exact one-sided p-value of the signed-rank test that the candidate is larger.
-    pub p_value: f64,
+    /// Exact one-sided p-value of the signed-rank test that the candidate is worse; `None` for what is not drawn.
+    pub p_value: Option<f64>,
     /// The least change that would be found in four of five tries, as a share.
     pub mde: Option<f64>,
     /// Pairs of fresh processes.
     pub pairs: usize,
+}
+
+impl Evidence {
+    /// The same of the inverse: of throughput, where this is of time.
+    #[must_use]
+    pub(super) fn inverse(self) -> Self {
+        let inverse = |share: f64| 1.0 / (1.0 + share) - 1.0;
+        Self {
+            effect: inverse(self.effect),
+            low: self.high.map(inverse),
+            high: self.low.map(inverse),
+            mde: self.mde.map(|share| -inverse(share)),
+            ..self
+        }
+    }
 }
 
 /// What a look comes to.
@@ -88,7 +118,7 @@ pub fn evidence(log_ratios: &[f64], alpha: f64) -> Option<Evidence> {
         effect: found.estimate.exp_m1(),
         low: share(found.low),
         high: share(found.high),
-        p_value: stats::signed_rank_above(log_ratios),
+        p_value: Some(stats::signed_rank_above(log_ratios)),
         mde: stats::detectable(log_ratios, alpha).map(f64::exp_m1),
         pairs: log_ratios.len(),
     })
@@ -120,11 +150,33 @@ pub fn look(log_ratios: &[f64], budget: f64) -> (Look, Option<Evidence>) {
     (look, Some(evidence))
 }
 
-/// Whether fresh pairs say again that it is a regression. What the first ones say does not count.
-pub fn confirms(fresh: &[f64], budget: f64) -> bool {
-    evidence(fresh, CONFIRM.1).is_some_and(|again| {
-        again.low.is_some_and(|low| low > 0.0) && again.effect > MARGIN * budget
-    })
+/// What fresh pairs say of a suspicion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// The same.
+    Yes,
+    /// Something else.
+    No,
+    /// So many of them are needed in all.
+    NeedMore(usize),
+}
+
+/// Whether `fresh` pairs say again that it is a regression, at [`confirmation_levels`] of so many `comparisons`.
+/// What the first pairs say does not count.
+pub fn confirms(fresh: &[f64], budget: f64, comparisons: usize) -> Confirmation {
+    for (pairs, alpha) in confirmation_levels(comparisons) {
+        if fresh.len() < pairs {
+            return Confirmation::NeedMore(pairs);
+        }
+        // A look is at the pairs that it is of, not at those that came later.
+        let says_so = evidence(&fresh[..pairs], alpha).is_some_and(|again| {
+            again.low.is_some_and(|low| low > 0.0) && again.effect > MARGIN * budget
+        });
+        if says_so {
+            return Confirmation::Yes;
+        }
+    }
+    Confirmation::No
 }
 
 /// The worst of several: a regression before what is undecided, that before what passed.
@@ -153,10 +205,18 @@ mod tests {
                     all.extend(more);
                 }
                 Look::Suspect => {
-                    let fresh = draw(CONFIRM.0);
-                    let pairs = all.len() + fresh.len();
-                    let is_one = confirms(&fresh, 0.05);
-                    return (if is_one { Verdict::Regression } else { Verdict::TooNoisy }, pairs);
+                    let mut fresh = Vec::new();
+                    loop {
+                        let pairs = all.len() + fresh.len();
+                        match confirms(&fresh, 0.05, 1) {
+                            Confirmation::Yes => return (Verdict::Regression, pairs),
+                            Confirmation::No => return (Verdict::TooNoisy, pairs),
+                            Confirmation::NeedMore(n) => {
+                                let more = draw(n - fresh.len());
+                                fresh.extend(more);
+                            }
+                        }
+                    }
                 }
             }
         }
@@ -185,6 +245,26 @@ mod tests {
         assert!(share(Verdict::Improvement, -0.10, 0.02, 1000) > 0.95);
         // Where it cannot be found it is not passed either.
         assert!(share(Verdict::Pass, 0.05, 0.2, 2000) < 0.02);
+    }
+
+    #[test]
+    fn many_comparisons_are_confirmed_at_lower_levels() {
+        assert_eq!(confirmation_levels(100), CONFIRM);
+        assert!((false_alarm_rate(100) - 0.007).abs() < 1e-12);
+        for comparisons in [143, 1000, 20_000] {
+            assert!(false_alarm_rate(comparisons) <= FALSE_ALARMS + 1e-12);
+        }
+        let clear = [0.1; 16];
+        assert_eq!(confirms(&clear[..4], 0.05, 1), Confirmation::NeedMore(8));
+        assert_eq!(confirms(&clear[..8], 0.05, 1), Confirmation::Yes);
+        // Eight cannot reach the level of a thousand comparisons.
+        assert_eq!(confirms(&clear[..8], 0.05, 1000), Confirmation::NeedMore(16));
+        assert_eq!(confirms(&clear, 0.05, 1000), Confirmation::Yes);
+        let mut mixed = clear;
+        mixed[3] = -0.01;
+        assert_eq!(confirms(&mixed[..8], 0.05, 1), Confirmation::NeedMore(16));
+        assert_eq!(confirms(&mixed, 0.05, 1), Confirmation::Yes);
+        assert_eq!(confirms(&[0.01; 16], 0.05, 1), Confirmation::No);
     }
 
     #[test]

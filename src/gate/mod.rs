@@ -2,10 +2,18 @@
 
 mod case;
 mod decision;
+mod exact;
+mod metric;
+mod pair;
+mod session;
 mod tail;
 
-pub use case::{Budgets, CaseGate, Found, Metric, Pair, Step, TAIL};
+pub use case::{CaseGate, Found, Step, TAIL};
 pub use decision::{
-    CONFIRM, Evidence, LOOKS, Look, MARGIN, SPENT, Verdict, confirms, evidence, false_alarm_rate,
-    look, worst,
+    CONFIRM, Confirmation, Evidence, FALSE_ALARMS, LOOKS, Look, MARGIN, SPENT, Verdict,
+    confirmation_levels, confirms, evidence, false_alarm_rate, look, worst,
 };
+pub use exact::Exact;
+pub use metric::{Budgets, Metric};
+pub use pair::Pair;
+pub use session::{Identity, Instructions, Probe, Session};

@@ -3,8 +3,10 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::case::{Found, Metric, Pair, TAIL};
+use super::case::{Found, TAIL};
 use super::decision::{Evidence, MARGIN, SPENT, Verdict};
+use super::metric::Metric;
+use super::pair::Pair;
 use crate::stats::order_statistic;
 
 /// Draws of the bootstrap.
@@ -70,7 +72,7 @@ pub(super) fn tail(pairs: &[Pair], metric: Metric, p: f64, budget: Option<f64>) 
         effect: effect.exp_m1(),
         low,
         high,
-        p_value: (not_above + 1) as f64 / (draws.len() + 1) as f64,
+        p_value: Some((not_above + 1) as f64 / (draws.len() + 1) as f64),
         mde: None,
         pairs: pairs.len(),
     };

@@ -38,4 +38,4 @@ pub use runner::Runner;
 pub use sides::Arena;
 pub use target::{NullSession, SessionTarget};
 pub use validity::{Evidence, RULES, Rule, is_worth_another_attempt, judge};
-pub use worker::serve;
+pub use worker::{serve, serve_with};

@@ -66,8 +66,10 @@ pub struct PairBursts {
 }
 
 /// How a process started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
+    /// What executes the model, name and version.
+    pub runtime: String,
     /// From the model's file to a session: reading, parsing, optimising, allocating.
     pub load: Nanos,
     /// Its largest resident set until it was warm.
@@ -149,14 +151,17 @@ fn started(side: &Side, plan: PairPlan, interrupted: &Arc<AtomicBool>) -> Result
     let threads = side.spec.options.threads;
     let mut worker = Worker::start(&side.program, &side.name, threads, Arc::clone(interrupted))?;
     let prepare = Command::Prepare(Box::new(side.spec.clone()));
-    let load = match worker.ask(&prepare, plan.patience)?.0 {
-        Event::Prepared { facts } => facts.load + facts.compile,
+    let (load, runtime) = match worker.ask(&prepare, plan.patience)?.0 {
+        Event::Prepared { facts } => {
+            let runtime = format!("{} {}", facts.runtime.name, facts.runtime.version);
+            (facts.load + facts.compile, runtime)
+        }
         other => return Err(worker.unexpected(&other)),
     };
     let warm = Command::Warm { duration: plan.warmup };
     match worker.ask(&warm, plan.patience + plan.warmup)?.0 {
         Event::Warmed { peak_rss, .. } => {
-            Ok((worker, Start { load, peak_rss: peak_rss.map(Bytes) }))
+            Ok((worker, Start { runtime, load, peak_rss: peak_rss.map(Bytes) }))
         }
         other => Err(worker.unexpected(&other)),
     }

@@ -30,6 +30,15 @@ const RAMP_SHARE: u64 = 10;
 ///
 /// Anything a library prints goes to standard error: standard output belongs to the protocol.
 pub fn serve() -> Result<()> {
+    serve_with(&|session| session)
+}
+
+/// What is put around every session that bursts and loads run on.
+type Wrap<'a> = &'a dyn Fn(Box<dyn Session>) -> Box<dyn Session>;
+
+/// [`serve`], each prepared session handed to `wrap` first: benches hold gates against sessions that do
+/// more than the model asks for.
+pub fn serve_with(wrap: Wrap<'_>) -> Result<()> {
     exit_on_panic();
     let mut out = Events::take_stdout()?;
     let commands = read_commands();
@@ -41,7 +50,7 @@ pub fn serve() -> Result<()> {
                 out.send(&Event::Bye)?;
                 return Ok(());
             }
-            Ok(Command::Prepare(spec)) => Ready::new(*spec).map(|(ready, facts)| {
+            Ok(Command::Prepare(spec)) => Ready::new(*spec, wrap).map(|(ready, facts)| {
                 prepared = Some(ready);
                 Event::Prepared { facts }
             }),
@@ -149,7 +158,7 @@ struct Ready {
 }
 
 impl Ready {
-    fn new(spec: PrepareSpec) -> Result<(Self, backend::PreparedFacts)> {
+    fn new(spec: PrepareSpec, wrap: Wrap<'_>) -> Result<(Self, backend::PreparedFacts)> {
         let virtual_clock = Arc::new(VirtualClock::default());
         let engine = backend::open(&spec.backend, Arc::clone(&virtual_clock))?;
         let clock: Arc<dyn Clock> = match spec.backend.engine {
@@ -158,7 +167,8 @@ impl Ready {
         };
         let data = Dataset::read(&spec.data)?;
         let prepared = engine.prepare(&spec.variant, &spec.options)?;
-        let sessions = (0..spec.sessions).map(|_| prepared.spawn()).collect::<Result<Vec<_>>>()?;
+        let sessions =
+            (0..spec.sessions).map(|_| prepared.spawn().map(wrap)).collect::<Result<Vec<_>>>()?;
         let facts = prepared.facts().clone();
         let observations = Vec::new();
         let ready = Self { spec, prepared, sessions, data, clock, observations, warm_rate: 0.0 };

@@ -65,7 +65,7 @@ impl GateReport {
 
     /// Comparisons that decide.
     fn comparisons(&self) -> usize {
-        self.cases.iter().map(|case| case.gate.budgets.count()).sum()
+        self.cases.iter().map(|case| case.gate.budgets.comparisons()).sum()
     }
 
     fn all(&self) -> Vec<(&CaseReport, Found)> {
@@ -86,7 +86,9 @@ impl GateReport {
                 percent(evidence.map(|e| e.effect)),
                 percent(evidence.and_then(|e| e.low)),
                 percent(evidence.and_then(|e| e.high)),
-                evidence.map_or_else(String::new, |e| format!("{:.4}", e.p_value)),
+                evidence
+                    .and_then(|e| e.p_value)
+                    .map_or_else(String::new, |p| format!("{p:.4}")),
                 mde.map_or_else(String::new, |m| format!("{:.2} %", m * 100.0)),
                 found.budget.map_or_else(String::new, |b| format!("{:.1} %", b * 100.0)),
                 found.verdict.map_or("informs", Verdict::name).to_owned(),
@@ -309,9 +311,9 @@ mod tests {
         };
         let gate = CaseGate {
             budgets,
-            sizes: None,
             pairs: (0..8).map(pair).collect(),
             fresh: (0..fresh).map(pair).collect(),
+            ..CaseGate::default()
         };
         let label = "ort:cpu, <batch> \"1\" & more";
         GateReport {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration::CalibrationSpec;
 use super::data_spec::DataSpec;
+use super::gate_spec::GateSpec;
 use super::load_spec::LoadSpec;
 use crate::artifact::Source;
 use crate::error::{Error, Result};
@@ -50,34 +51,6 @@ pub struct Workload {
     /// What stands beside the model: files made elsewhere, and recipes.
     #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantSpec>,
-}
-
-/// `[gate]`: how much larger a metric may become, as a share of the baseline's: 0.05 is 5 %. A metric without one is
-/// shown and decides nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GateSpec {
-    /// Median latency; 0.05 when nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub p50: Option<f64>,
-    /// Mean time of a request: what throughput is the inverse of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mean: Option<f64>,
-    /// The 95th percentile.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub p95: Option<f64>,
-    /// The 99th.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub p99: Option<f64>,
-    /// Time from the model's file to a session.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub load: Option<f64>,
-    /// Largest resident set until the process is warm.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub peak_rss: Option<f64>,
-    /// The variant's file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub size: Option<f64>,
 }
 
 /// `[deployment]`: what workers run in.

@@ -10,6 +10,7 @@ mod dataset;
 mod encode;
 mod file;
 mod files_data;
+mod gate_spec;
 mod generate;
 mod load_spec;
 mod model;
@@ -31,9 +32,10 @@ pub use data_spec::{
 };
 pub use dataset::{About, Dataset};
 pub use file::{
-    BackendSpec, DeploymentSpec, GateSpec, ModelSpec, QualitySpec, ScorerSpec, Threads,
+    BackendSpec, DeploymentSpec, ModelSpec, QualitySpec, ScorerSpec, Threads,
     VariantSpec, Workload,
 };
+pub use gate_spec::GateSpec;
 pub use generate::one_batch;
 pub use load_spec::{LoadSpec, Slo, SloPercentile};
 pub use model::{ModelFile, fetch_model};

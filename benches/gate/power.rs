@@ -1,0 +1,2 @@
+use crate::Places;
+pub(crate) fn report(_places: &Places) {}
