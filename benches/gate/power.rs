@@ -1,2 +1,273 @@
+//! What the rule does over the noise that was recorded: simulated decisions, and what others say of the same data.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use statrs::distribution::{Beta, ContinuousCDF};
+
+use infermark::gate::{Budgets, CaseGate, Metric, Pair, Step, Verdict};
+use infermark::stats;
+
 use crate::Places;
-pub(crate) fn report(_places: &Places) {}
+use crate::log::{self, Change, Decision};
+use crate::peers;
+
+/// Simulated decisions of each effect.
+const DECISIONS: usize = 10_000;
+const EFFECTS: [f64; 9] = [0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.10, 0.20];
+const BUDGETS: [f64; 3] = [0.03, 0.05, 0.10];
+/// Pairs that a decision may take at most, for want of time; 32 and 16 more to confirm is all the rule asks for.
+const MOST: [usize; 4] = [8, 16, 32, 48];
+
+pub(crate) fn report(places: &Places) {
+    let all = log::read(&places.folder);
+    println!("{} decisions of {} planned\n", all.len(), log::PLANNED);
+    decided(&all);
+    let noise = noise(&all);
+    power(&noise);
+    others(&all);
+    compact(places, &all);
+}
+
+/// How the real program decided.
+fn decided(all: &[Decision]) {
+    println!("| change | other CPU | decisions | PASS | REGRESSION | IMPROVEMENT | TOO NOISY | effect, median | time, median |");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for change in [Change::None, Change::Five, Change::Ten] {
+        for busy in [false, true] {
+            let own: Vec<&Decision> =
+                all.iter().filter(|d| d.change == change && d.busy == busy).collect();
+            let count = |verdict: Verdict| own.iter().filter(|d| d.verdict == verdict).count();
+            let median = |of: &dyn Fn(&Decision) -> f64| {
+                stats::median(&own.iter().map(|d| of(d)).collect::<Vec<_>>()).unwrap_or(f64::NAN)
+            };
+            println!(
+                "| {change:?} | {} | {} | {} | {} | {} | {} | {:+.2} % | {:.0} s |",
+                if busy { "busy" } else { "idle" },
+                own.len(),
+                count(Verdict::Pass),
+                count(Verdict::Regression),
+                count(Verdict::Improvement),
+                count(Verdict::TooNoisy),
+                100.0 * median(&|d| d.session.middle(Metric::P50).unwrap_or(f64::NAN).exp_m1()),
+                median(&|d| d.seconds),
+            );
+        }
+    }
+    println!();
+    for (what, change, verdict) in [
+        ("false alarms", Change::None, Verdict::Regression),
+        ("undecided, nothing changed", Change::None, Verdict::TooNoisy),
+        ("found at 5 %", Change::Five, Verdict::Regression),
+        ("passed at 5 %", Change::Five, Verdict::Pass),
+        ("found at 10 %", Change::Ten, Verdict::Regression),
+        ("passed at 10 %", Change::Ten, Verdict::Pass),
+    ] {
+        let own: Vec<&Decision> = all.iter().filter(|d| d.change == change).collect();
+        let hits = own.iter().filter(|d| d.verdict == verdict).count();
+        let (low, high) = clopper_pearson(hits, own.len());
+        println!(
+            "- {what}: {hits} of {} ({:.1} %, 95 % Clopper–Pearson {:.2} to {:.2} %)",
+            own.len(),
+            100.0 * hits as f64 / own.len().max(1) as f64,
+            100.0 * low,
+            100.0 * high
+        );
+    }
+    println!();
+}
+
+/// The exact interval of a share (Clopper & Pearson 1934).
+fn clopper_pearson(hits: usize, all: usize) -> (f64, f64) {
+    let (k, n) = (hits as f64, all as f64);
+    let beta = |a: f64, b: f64, p: f64| Beta::new(a, b).map_or(f64::NAN, |beta| beta.inverse_cdf(p));
+    let low = if hits == 0 { 0.0 } else { beta(k, n - k + 1.0, 0.025) };
+    let high = if hits == all { 1.0 } else { beta(k + 1.0, n - k, 0.975) };
+    (low, high)
+}
+
+/// Log-ratios of pairs in the order that they were measured in, of decisions where nothing changed; by whether the
+/// other CPU was busy.
+fn noise(all: &[Decision]) -> BTreeMap<bool, Vec<f64>> {
+    let mut noise: BTreeMap<bool, Vec<f64>> = BTreeMap::new();
+    for decision in all.iter().filter(|d| d.change == Change::None) {
+        let pairs = decision.session.pairs.iter().chain(&decision.session.fresh);
+        noise.entry(decision.busy).or_default().extend(pairs.map(|pair| pair.p50));
+    }
+    noise
+}
+
+/// A decision by the rule itself on pairs that `next` gives, `most` of them.
+fn simulate(budget: f64, most: usize, next: &mut dyn FnMut() -> f64) -> (Verdict, usize) {
+    let budgets = Budgets::default().with(Metric::P50, Some(budget));
+    let mut gate = CaseGate { budgets, ..CaseGate::default() };
+    loop {
+        let (count, confirms) = match gate.next() {
+            Step::Done => break,
+            Step::Measure(count) => (count, false),
+            Step::Confirm(count) => (count, true),
+        };
+        if gate.pairs.len() + gate.fresh.len() + count > most {
+            break;
+        }
+        let list = if confirms { &mut gate.fresh } else { &mut gate.pairs };
+        list.extend((0..count).map(|_| Pair { p50: next(), ..Pair::default() }));
+    }
+    (gate.verdict(), gate.pairs.len() + gate.fresh.len())
+}
+
+fn power(noise: &BTreeMap<bool, Vec<f64>>) {
+    for (busy, ratios) in noise {
+        let middle = stats::median(ratios).unwrap_or(0.0);
+        let apart: Vec<f64> = ratios.iter().map(|r| (r - middle).abs()).collect();
+        let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+        let deviation =
+            (ratios.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / ratios.len() as f64).sqrt();
+        println!(
+            "Noise, other CPU {}: {} pairs, deviation {:.2} % (1.4826 MAD {:.2} %), median {:+.2} %",
+            if *busy { "busy" } else { "idle" },
+            ratios.len(),
+            100.0 * deviation,
+            148.26 * stats::median(&apart).unwrap_or(f64::NAN),
+            100.0 * middle
+        );
+    }
+    println!("\n{DECISIONS} simulated decisions a row, half of them on either noise:\n");
+    println!("| budget | effect | REGRESSION | PASS | TOO NOISY | IMPROVEMENT | pairs, mean |");
+    println!("|---|---|---|---|---|---|---|");
+    for budget in BUDGETS {
+        for effect in EFFECTS {
+            row(noise, budget, effect, usize::MAX, &format!("{:.0} %", 100.0 * budget));
+        }
+    }
+    println!("\nThe same at a budget of 5 % with no time for more pairs than:\n");
+    println!("| pairs | effect | REGRESSION | PASS | TOO NOISY | IMPROVEMENT | pairs, mean |");
+    println!("|---|---|---|---|---|---|---|");
+    for most in MOST {
+        for effect in [0.0, 0.05, 0.10] {
+            row(noise, 0.05, effect, most, &most.to_string());
+        }
+    }
+    println!();
+}
+
+fn row(noise: &BTreeMap<bool, Vec<f64>>, budget: f64, effect: f64, most: usize, name: &str) {
+    let mut random = ChaCha8Rng::seed_from_u64(23);
+    let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
+    let mut pairs = 0;
+    let noises: Vec<&Vec<f64>> = noise.values().filter(|ratios| !ratios.is_empty()).collect();
+    for decision in 0..DECISIONS {
+        let ratios = noises[decision % noises.len()];
+        // Pairs that followed each other stay together; which side was which is drawn.
+        let mut at = random.random_range(0..ratios.len());
+        let sign = if random.random::<bool>() { 1.0 } else { -1.0 };
+        let (verdict, used) = simulate(budget, most, &mut || {
+            at += 1;
+            sign * ratios[(at - 1) % ratios.len()] + effect.ln_1p()
+        });
+        *counts.entry(verdict).or_default() += 1;
+        pairs += used;
+    }
+    let share = |verdict: Verdict| {
+        100.0 * counts.get(&verdict).copied().unwrap_or(0) as f64 / DECISIONS as f64
+    };
+    println!(
+        "| {name} | {:.1} % | {:.2} % | {:.2} % | {:.2} % | {:.2} % | {:.1} |",
+        100.0 * effect,
+        share(Verdict::Regression),
+        share(Verdict::Pass),
+        share(Verdict::TooNoisy),
+        share(Verdict::Improvement),
+        pairs as f64 / DECISIONS as f64
+    );
+}
+
+/// Other rules on the very same observations, and on a baseline that was stored a decision before.
+fn others(all: &[Decision]) {
+    let of = |decision: &Decision, side: fn(&Pair) -> &Vec<f64>| -> Vec<f64> {
+        decision.session.pairs.iter().flat_map(|pair| side(pair).iter().copied()).collect()
+    };
+    println!("| rule | baseline | false alarms | found at 5 % | found at 10 % |");
+    println!("|---|---|---|---|---|");
+    let own = |change: Change| {
+        let own: Vec<&Decision> = all.iter().filter(|d| d.change == change).collect();
+        let hits = own.iter().filter(|d| d.verdict == Verdict::Regression).count();
+        format!("{hits} of {}", own.len())
+    };
+    println!(
+        "| infermark gate | in turns | {} | {} | {} |",
+        own(Change::None),
+        own(Change::Five),
+        own(Change::Ten)
+    );
+    type Rule = (&'static str, fn(&[f64], &[f64]) -> bool);
+    let rules: [Rule; 5] = [
+        ("bare ratio of medians > 2 %", |a, b| peers::bare_ratio(a, b, 0.02)),
+        ("bare ratio of medians > 5 %", |a, b| peers::bare_ratio(a, b, 0.05)),
+        ("bare ratio of medians > 10 %", |a, b| peers::bare_ratio(a, b, 0.10)),
+        ("bare ratio > 100 % (github-action-benchmark's 200 %)", |a, b| {
+            peers::bare_ratio(a, b, 1.0)
+        }),
+        ("criterion: t test at 0.05, change > 1 %", |a, b| peers::criterion(a, b, 5)),
+    ];
+    for (name, rule) in rules {
+        for stored in [false, true] {
+            let count = |change: Change| {
+                let mut decided = 0;
+                let mut alarms = 0;
+                for (at, decision) in all.iter().enumerate().filter(|(_, d)| d.change == change) {
+                    let baseline_of = if stored {
+                        // The last one before it: what a gate with a stored baseline has.
+                        let Some(before) = at.checked_sub(1) else { continue };
+                        &all[before]
+                    } else {
+                        decision
+                    };
+                    let baseline = of(baseline_of, |pair| &pair.baseline_ms);
+                    let candidate = of(decision, |pair| &pair.candidate_ms);
+                    if baseline.is_empty() || candidate.is_empty() {
+                        continue;
+                    }
+                    decided += 1;
+                    alarms += usize::from(rule(&baseline, &candidate));
+                }
+                format!("{alarms} of {decided}")
+            };
+            println!(
+                "| {name} | {} | {} | {} | {} |",
+                if stored { "stored a decision before" } else { "in turns" },
+                count(Change::None),
+                count(Change::Five),
+                count(Change::Ten)
+            );
+        }
+    }
+    println!();
+}
+
+/// Writes what the simulation is made of as a table that can be kept: a row a decision.
+fn compact(places: &Places, all: &[Decision]) {
+    let mut text = String::from("number,change,other_cpu,verdict,seconds,log_ratios,fresh_log_ratios\n");
+    for d in all {
+        let list = |pairs: &[Pair]| {
+            let all: Vec<String> = pairs.iter().map(|p| format!("{:.5}", p.p50)).collect();
+            all.join(" ")
+        };
+        text.push_str(&format!(
+            "{},{},{},{},{:.1},{},{}\n",
+            d.number,
+            format!("{:?}", d.change).to_lowercase(),
+            if d.busy { "busy" } else { "idle" },
+            d.verdict.name(),
+            d.seconds,
+            list(&d.session.pairs),
+            list(&d.session.fresh)
+        ));
+    }
+    let path = places.folder.join("decisions.csv");
+    match std::fs::write(&path, text) {
+        Ok(()) => println!("{}", path.display()),
+        Err(error) => eprintln!("error: {}: {error}", path.display()),
+    }
+}

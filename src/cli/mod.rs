@@ -82,7 +82,7 @@ enum Command {
     /// Fit a linear head on an encoder's output, on rows that are never measured
     FitHead(fit_head::Args),
     /// Measure a baseline and a candidate in turns, and say whether the change made it slower
-    Gate(gate::Args),
+    Gate(Box<gate::Args>),
     /// Say what this machine is, can do, and rewards
     Hardware(hardware::Args),
     /// Say what is there for measuring, what is missing, and the remedy
@@ -95,6 +95,9 @@ enum Command {
     /// Look at the GPUs and print them as JSON (started by `hardware`)
     #[command(hide = true)]
     Gpus,
+    /// Print the CPU's extensions as this process sees them (started below valgrind by `gate`)
+    #[command(hide = true)]
+    Isa,
     /// Serve the worker protocol on standard input and output (started by `run`)
     #[command(hide = true)]
     Worker,
@@ -147,6 +150,10 @@ fn dispatch(cli: Cli) -> Result<Ended> {
     };
     let fine = |()| Ended::Fine;
     match cli.command {
+        Some(Command::Isa) => {
+            let isa = crate::hardware::detect().cpu.isa;
+            output::figures(&output::json(&isa)?).map(fine)
+        }
         Some(Command::Worker) => crate::measure::serve().map(fine),
         Some(Command::Gpus) => hardware::print_gpus().map(fine),
         Some(Command::Gate(args)) => gate::execute(&args, &settings()),

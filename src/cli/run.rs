@@ -166,6 +166,22 @@ fn one(args: &Args, settings: &Settings) -> Result<Ended> {
     }
 }
 
+/// Measures a workload for another command: records, and nothing printed but progress.
+pub(super) fn measured(args: &Args, settings: &Settings) -> Result<RunOutcome> {
+    let budget = args.budget.as_deref().map(target::parse_budget).transpose()?;
+    let (workload, base) = target::workload(args, &settings.cache)?;
+    output::say(&format!("workload {}: fetching and checking model and data", workload.name));
+    let mut resolved = workload::resolve(workload, Split::Test, &base, &settings.cache)?;
+    make::variants(&mut resolved, settings, args.runtime, true)?;
+    let plan = Plan::of(&resolved)?;
+    let (run_dir, outcome) = measure(args, settings, &resolved, &plan, budget)?;
+    output::say(&format!("records: {}", run_dir.path().display()));
+    if outcome.interrupted {
+        return Err(Error::new(ErrorKind::Interrupted, "interrupted", "stopped; finished cases are kept"));
+    }
+    Ok(outcome)
+}
+
 fn measure(
     args: &Args,
     settings: &Settings,

@@ -104,6 +104,15 @@ impl CaseGate {
         Metric::ALL.into_iter().filter_map(|metric| self.of(metric)).collect()
     }
 
+    /// Every metric with a budget, as one that nothing can be said of.
+    pub fn without_baseline(&self, why: &str) -> Vec<Found> {
+        let of = |metric: Metric| {
+            let budget = self.budgets.of(metric)?;
+            Some(Found { note: Some(why.to_owned()), ..unknown(metric, budget) })
+        };
+        Metric::ALL.into_iter().filter_map(of).collect()
+    }
+
     /// The worst of what decides.
     pub fn verdict(&self) -> Verdict {
         worst(self.found().into_iter().filter_map(|found| found.verdict))
@@ -118,8 +127,11 @@ impl CaseGate {
                     None => budget.map(|budget| unknown(metric, budget)),
                 }
             }
-            Metric::P95 => tail(&self.pairs, metric, 0.95, budget),
-            Metric::P99 => tail(&self.pairs, metric, 0.99, budget),
+            Metric::P95 | Metric::P99 => {
+                let p = if metric == Metric::P95 { 0.95 } else { 0.99 };
+                let known = tail(&self.pairs, metric, p, budget);
+                known.or_else(|| budget.map(|budget| unknown(metric, budget)))
+            }
             _ => {
                 let known = Self::log_ratios(&self.pairs, metric).filter(|all| !all.is_empty());
                 let Some(ratios) = known else {
@@ -187,17 +199,18 @@ impl CaseGate {
 }
 
 /// A budget as what the time of a request may grow by: throughput that falls by a share s grows it by 1/(1 − s) − 1.
-fn worse_time(metric: Metric, budget: f64) -> f64 {
+pub(super) fn worse_time(metric: Metric, budget: f64) -> f64 {
     match metric {
         Metric::Throughput => 1.0 / (1.0 - budget).max(f64::EPSILON) - 1.0,
         _ => budget,
     }
 }
 
-fn unknown(metric: Metric, budget: f64) -> Found {
+pub(super) fn unknown(metric: Metric, budget: f64) -> Found {
     let note = match metric {
         Metric::Size => "there is no other file to compare",
         Metric::Quality => "not known of both sides: it needs labels, or outputs to compare",
+        Metric::P95 | Metric::P99 => "there are no latencies",
         Metric::Instructions => "not counted: give --instructions",
         _ => "not told by both sides",
     };
@@ -287,7 +300,10 @@ mod tests {
     fn throughput_that_falls_is_worse() {
         let budgets = Budgets::default().with(Metric::Throughput, Some(0.05));
         let of = |mean: f64| {
-            let pair = |at: usize| Pair { mean: mean + 0.0001 * (at % 3) as f64, ..Pair::default() };
+            let pair = |at: usize| {
+                let mean = Some(mean + 0.0001 * (at % 3) as f64);
+                Pair { mean, ..Pair::default() }
+            };
             let pairs: Vec<Pair> = (0..16).map(pair).collect();
             CaseGate { budgets, fresh: pairs.clone(), pairs, ..CaseGate::default() }
         };

@@ -10,8 +10,8 @@ use super::metric::Metric;
 pub struct Pair {
     /// Of the median latency.
     pub p50: f64,
-    /// Of the mean time of a request.
-    pub mean: f64,
+    /// Of the mean time of a request; `None` where only medians are known.
+    pub mean: Option<f64>,
     /// Of the time to load; `None` where a program does not tell.
     pub load: Option<f64>,
     /// Of the largest resident set; `None` where the system does not tell.
@@ -29,7 +29,7 @@ impl Pair {
     pub fn log_ratio(&self, metric: Metric) -> Option<f64> {
         match metric {
             Metric::P50 => Some(self.p50),
-            Metric::Throughput | Metric::Cost => Some(self.mean),
+            Metric::Throughput | Metric::Cost => self.mean,
             Metric::Load => self.load,
             Metric::PeakRss => self.peak_rss,
             Metric::P95

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::case::Found;
 use super::decision::Verdict;
+use super::exact::Exact;
+use super::metric::Metric;
 use super::pair::Pair;
 use crate::error::{Error, Result};
+use crate::stats;
 
 /// Version of the lines.
 const SCHEMA_VERSION: u32 = 1;
@@ -58,6 +61,9 @@ pub struct Session {
     pub verdict: Verdict,
     /// What every metric came to.
     pub found: Vec<Found>,
+    /// Both sides' figures of what is compared as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exact: Vec<Exact>,
     /// The pairs of fresh processes.
     pub pairs: Vec<Pair>,
     /// Those that a suspicion was confirmed by.
@@ -105,6 +111,22 @@ impl Session {
             program: &self.baseline.program,
             runtime: &self.baseline.runtime,
         }
+    }
+
+    /// The middle of its log-ratios of a metric (Hodges–Lehmann); of what is exact the log-ratio itself, of quality the
+    /// difference. `None` where it is not known.
+    pub fn middle(&self, metric: Metric) -> Option<f64> {
+        if metric == Metric::Instructions {
+            let counted = self.instructions.as_ref()?;
+            return Some((counted.candidate / counted.baseline).ln());
+        }
+        if metric.is_exact() {
+            let exact = self.exact.iter().find(|exact| exact.metric == metric)?;
+            let ratio = || (exact.candidate / exact.baseline).ln();
+            return Some(if metric.is_points() { exact.candidate - exact.baseline } else { ratio() });
+        }
+        let all: Option<Vec<f64>> = self.pairs.iter().map(|pair| pair.log_ratio(metric)).collect();
+        stats::hodges_lehmann(&all?, stats::CONFIDENCE).map(|found| found.estimate)
     }
 
     /// The same without the latencies that it is made of.

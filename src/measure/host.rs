@@ -152,6 +152,21 @@ impl Worker {
         self.ask(&Command::Quit, FAREWELL).map(drop)
     }
 
+    /// Ends the worker and waits until its process is gone: what runs around it writes its result then.
+    pub fn quit_and_wait(mut self, patience: Nanos) -> Result<()> {
+        self.ask(&Command::Quit, patience)?;
+        drop(self.stdin.take());
+        let since = self.clock.now();
+        while self.clock.now() - since < patience {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(_)) | Err(_) => return Err(self.obituary()),
+                Ok(None) => std::thread::sleep(TICK),
+            }
+        }
+        Err(self.broken("did not end when it was told to"))
+    }
+
     /// An error about an answer that does not belong to the question.
     pub fn unexpected(&self, event: &Event) -> Error {
         let text = serde_json::to_string(event).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Paired comparison: the Hodges–Lehmann estimate with its exact signed-rank interval.
 
-use statrs::distribution::{ContinuousCDF, Normal};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use super::quantile::median;
 
@@ -66,6 +66,11 @@ pub fn detectable(differences: &[f64], alpha: f64) -> Option<f64> {
     let normal = Normal::standard();
     let z = normal.inverse_cdf(1.0 - alpha) + normal.inverse_cdf(0.8);
     (n > 1).then(|| 1.02 * z * deviation / (n as f64).sqrt())
+}
+
+/// The value that Student's t of so many degrees of freedom lies below with probability `p`; `None` without any.
+pub fn student_quantile(p: f64, freedom: f64) -> Option<f64> {
+    StudentsT::new(0.0, 1.0, freedom).ok().map(|t| t.inverse_cdf(p))
 }
 
 /// P(T⁺ = t) for n pairs, t from 0 to n(n + 1)/2.
@@ -151,6 +156,14 @@ mod tests {
         let result = hodges_lehmann(&differences, 0.95).unwrap();
         assert!((result.estimate - 0.05).abs() < 1e-12);
         assert!(result.low > 0.04 && result.high < 0.06, "{result:?}");
+    }
+
+    #[test]
+    fn quantiles_of_t_are_those_of_the_tables() {
+        // t at 0.975 of 4 and 10 degrees of freedom: 2.776 and 2.228.
+        assert!((student_quantile(0.975, 4.0).unwrap() - 2.776).abs() < 1e-3);
+        assert!((student_quantile(0.975, 10.0).unwrap() - 2.228).abs() < 1e-3);
+        assert_eq!(student_quantile(0.9, 0.0), None);
     }
 
     #[test]

@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("economics", &["store", "stats", "hardware"]),
-    ("gate", &["stats"]),
+    ("gate", &["quality", "stats", "store"]),
     ("report", &["store", "stats", "load", "quality", "economics", "gate"]),
     (
         "settings",

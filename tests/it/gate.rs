@@ -4,36 +4,8 @@ use super::onnx_file::relu;
 use super::sandbox::{Ran, Sandbox};
 
 /// A worker that spins for as many microseconds a batch as its argument says, and loads nothing.
-const SPINNER: &str = r#"
-import json, sys, time
-spin = float(sys.argv[1]) * 1e3
+const SPINNER: &str = include_str!("../../benches/gate/spin.py");
 
-def send(event):
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
-
-for line in sys.stdin:
-    command = json.loads(line)
-    kind = command["cmd"]
-    if kind == "prepare":
-        runtime = {"name": "spinner", "version": "1", "path": None, "sha256": None}
-        send({"event": "prepared", "facts": {"device": "none", "runtime": runtime, "threads": 1,
-              "load": 1000000, "compile": 0, "weights": 0}})
-    elif kind == "warm":
-        send({"event": "warmed", "first": 0, "batches": 1, "peak_rss": 1000000})
-    elif kind == "burst":
-        timed = []
-        for batch, sample in enumerate(command["samples"]):
-            start = time.perf_counter_ns()
-            while time.perf_counter_ns() - start < spin:
-                pass
-            timed.append([start, start, start, time.perf_counter_ns(), batch, 0, sample, 0])
-        send({"event": "observations", "rows": timed})
-        send({"event": "burst_done"})
-    else:
-        send({"event": "bye"})
-        break
-"#;
 
 fn gate(sandbox: &Sandbox, baseline: &str, candidate: &str, more: &[&str]) -> Ran {
     let args = ["gate", "relu.onnx", "--baseline", baseline, "--candidate", candidate];

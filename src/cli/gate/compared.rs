@@ -1,41 +1,73 @@
 //! Baseline and candidate measured in turns, until it is decided or the time is up.
 
+use std::path::{Path, PathBuf};
+
 use super::Args;
-use super::measure;
+use super::case::{self, Sides};
 use super::reference::Reference;
+use super::store::Store;
 use crate::artifact::{Library, find_library};
 use crate::cli::runtime::Runtime;
-use crate::cli::{interrupt, make, output, run, target};
+use crate::cli::{interrupt, make, output, run, target as targets};
 use crate::error::{Error, Result};
-use crate::gate::{Budgets, CaseGate, Exact, Identity, Metric, Session};
-use crate::hardware::{self, Host};
-use crate::measure::{Arena, PairPlan, Side, WorkerCommand, timestamp};
+use crate::gate::{Accepted, Budgets, CaseGate, Metric, Verdict};
+use crate::hardware;
+use crate::measure::{Arena, WorkerCommand};
 use crate::report::gate::{CaseReport, GateReport};
 use crate::settings::Settings;
-use crate::units::{Clock, Nanos, RealClock};
+use crate::units::{Clock, Nanos, RealClock, today};
 use crate::variant::Engine;
-use crate::workload::{self, Case, GateSpec, Plan, Resolved, Split};
+use crate::workload::{self, Case, GateSpec, Plan, Resolved, Split, Workload};
 
-/// Rounds of a pair of processes, a burst of either side each.
-const ROUNDS: u32 = 20;
-/// Length of a burst.
-const BURST: Nanos = Nanos::from_millis(10);
-/// How long each process warms up.
-const WARMUP: Nanos = Nanos::from_millis(200);
 /// The median's budget where nothing is said.
 const P50: f64 = 0.05;
+/// That of instructions, where they are counted.
+const INSTRUCTIONS: f64 = 0.01;
+/// The reference that names what a store keeps.
+const STORED: &str = "stored";
 
-pub(super) fn execute(args: &Args, settings: &Settings) -> Result<GateReport> {
+pub(super) fn execute(
+    args: &Args,
+    baseline: &str,
+    candidate: &str,
+    settings: &Settings,
+) -> Result<GateReport> {
     let clock = RealClock::start();
-    let budget = args.budget.as_deref().map(target::parse_budget).transpose()?;
-    let resolved = resolved(args, settings)?;
+    let budget = args.budget.as_deref().map(targets::parse_budget).transpose()?;
+    let resolved = resolved(args, [baseline, candidate], settings)?;
     let budgets = budgets(args, resolved.workload.gate.as_ref())?;
+    let accepted = accepted(args, &resolved)?;
+    let store = store(args, baseline)?;
     let plan = Plan::of(&resolved)?;
     let cases: Vec<&Case> = plan.cases.iter().filter(|case| case.variant == 0).collect();
-    let old = Reference::parse("--baseline", &args.baseline, &resolved, settings)?;
-    let new = Reference::parse("--candidate", args.candidate(), &resolved, settings)?;
-    let library = library(&cases, args, settings)?;
+    let new = Reference::parse("--candidate", candidate, &resolved, settings)?;
+    if args.keep_baseline && matches!(new, Reference::Program(_)) {
+        return Err(Error::input("--keep-baseline", "keeps a model, and the candidate is a program")
+            .remedy("keep the program yourself, and name it as --baseline program:PATH"));
+    }
     let host = hardware::detect();
+    let mut report = GateReport {
+        workload: resolved.workload.name.clone(),
+        baseline: baseline.to_owned(),
+        candidate: candidate.to_owned(),
+        hardware_class: host.hardware_class.clone(),
+        ..GateReport::default()
+    };
+    let old = match stored(baseline, store.as_ref(), &resolved)? {
+        Stored::None => {
+            let why = "the store keeps no baseline of this workload";
+            let empty = || CaseGate { budgets, ..CaseGate::default() };
+            let of = |case: &&Case| {
+                CaseReport::without_baseline(&case.id, case.label("").trim(), empty(), why)
+            };
+            report.cases = cases.iter().map(of).collect();
+            keep(args, store.as_ref(), &resolved, (candidate, &new), &mut report)?;
+            return Ok(report);
+        }
+        Stored::At(path) => Reference::model(&path, &resolved, settings)?,
+        Stored::NotAsked => Reference::parse("--baseline", baseline, &resolved, settings)?,
+    };
+    let library = library(&cases, args, settings)?;
     let interrupted = interrupt::flag()?;
     let engine_folder = settings.cache.root().join("wgpu");
     let arena = Arena {
@@ -45,70 +77,67 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<GateReport> {
         interrupted: &interrupted,
     };
     let family = cases.len() * budgets.comparisons();
-    let mut reports = Vec::new();
+    let own = WorkerCommand {
+        cpus: resolved.workload.deployment.map(|d| d.cpus),
+        ..WorkerCommand::own()?
+    };
     for (at, case) in cases.iter().enumerate() {
-        let own = WorkerCommand {
-            cpus: resolved.workload.deployment.map(|d| d.cpus),
-            ..WorkerCommand::own()?
-        };
-        let side = |name, reference: &Reference| reference.side(name, &arena, &resolved, case, &own);
-        let (a, b) = (side("baseline", &old), side("candidate", &new));
         let label = case.label("");
         let label = label.trim();
         output::say(&format!("{} of {}: {label}", at + 1, cases.len()));
-        let exact = sizes(&a, &b);
-        let mut gate = CaseGate { budgets, exact, family, ..CaseGate::default() };
         // What is left of the time is shared by the cases that are left.
         let until = budget.map(|budget| {
             let left = budget - clock.now();
             clock.now() + Nanos(left.0 / (cases.len() - at) as u64)
         });
-        let plan_of_pairs = PairPlan {
-            first: 0,
-            pairs: 1,
-            rounds: ROUNDS,
-            burst: BURST,
-            warmup: WARMUP,
-            samples: resolved.data.samples,
-            seed: resolved.workload.load.seed,
-            patience: Nanos::from(std::time::Duration::from_secs_f64(
-                resolved.workload.load.timeout_s,
-            )),
+        let sides = Sides {
+            arena: &arena,
+            resolved: &resolved,
+            plan: &plan,
+            case,
+            own: &own,
+            old: (baseline, &old),
+            new: (candidate, &new),
         };
-        let told = measure::decide(&mut gate, (&a, &b), plan_of_pairs, &arena, (&clock, until))?;
-        let medians = measure::medians(&gate);
-        let report = CaseReport::new(&old.case_id(&resolved, &plan, case)?, label, gate);
-        let identity = |at: usize, name: &str, side: &Side, reference: &Reference| {
-            Ok::<_, Error>(Identity {
-                name: name.to_owned(),
-                sha256: side.spec.variant.sha256.clone(),
-                program: reference.program(case.backend.engine)?,
-                runtime: told.runtimes[at].clone(),
-                p50_ms: medians[at],
-            })
-        };
-        let sides = [
-            identity(0, &args.baseline, &a, &old)?,
-            identity(1, args.candidate(), &b, &new)?,
-        ];
-        let session = session(&report, &resolved, &host, sides);
-        if let Some(path) = &args.pairs {
-            session.append(path)?;
+        let empty = CaseGate { budgets, family, ..CaseGate::default() };
+        let mut done = case::decide(&sides, empty, args, (&clock, until))?;
+        if let Some(accepted) = &accepted {
+            let notes = accepted.apply(
+                &done.report.case_id,
+                label,
+                &mut done.report.found,
+                today(),
+            );
+            report.notes.extend(notes);
+            done.session.found.clone_from(&done.report.found);
+            done.session.verdict = done.report.verdict();
         }
-        reports.push(report);
+        if let Some(path) = &args.pairs {
+            done.session.append(path)?;
+        }
+        if let Some(store) = &store {
+            store.append(&done.session)?;
+        }
+        report.cases.push(done.report);
     }
-    Ok(GateReport {
-        workload: resolved.workload.name.clone(),
-        baseline: args.baseline.clone(),
-        candidate: args.candidate().to_owned(),
-        hardware_class: host.hardware_class.clone(),
-        cases: reports,
+    if args.instructions {
+        report.notes.push("time was not measured: --instructions counts, on another ISA".to_owned());
+    }
+    keep(args, store.as_ref(), &resolved, (candidate, &new), &mut report)?;
+    Ok(report)
+}
+
+/// The workload or model that the command works on.
+pub(super) fn target(args: &Args) -> Result<&Path> {
+    args.target.as_deref().ok_or_else(|| {
+        Error::input("gate", "has nothing to work on")
+            .remedy("give a model, a workload or a built-in one: `infermark gate digits …`")
     })
 }
 
-fn resolved(args: &Args, settings: &Settings) -> Result<Resolved> {
+fn workload(args: &Args, settings: &Settings) -> Result<(Workload, PathBuf)> {
     let of_run = run::Args {
-        target: Some(args.target.clone()),
+        target: Some(target(args)?.to_owned()),
         backend: args.backend.clone(),
         batch: args.batch.clone(),
         threads: args.threads.clone(),
@@ -117,11 +146,22 @@ fn resolved(args: &Args, settings: &Settings) -> Result<Resolved> {
         sessions: vec![1],
         ..run::Args::default()
     };
-    let (workload, base) = target::workload(&of_run, &settings.cache)?;
+    targets::workload(&of_run, &settings.cache)
+}
+
+/// The `[gate]` of the workload, where one is named.
+pub(super) fn spec(args: &Args, settings: &Settings) -> Result<Option<GateSpec>> {
+    let Some(path) = &args.target else { return Ok(None) };
+    // A run is no workload, and has limits given to it.
+    let is_run = crate::store::RunDir::find(&settings.reports, &path.to_string_lossy()).is_ok();
+    if is_run { Ok(None) } else { Ok(workload(args, settings)?.0.gate) }
+}
+
+fn resolved(args: &Args, compared: [&str; 2], settings: &Settings) -> Result<Resolved> {
+    let (workload, base) = workload(args, settings)?;
     output::say(&format!("workload {}: fetching and checking model and data", workload.name));
     let mut resolved = workload::resolve(workload, Split::Test, &base, &settings.cache)?;
     // Only what is compared is made.
-    let compared = [args.baseline.as_str(), args.candidate()];
     resolved.to_make.retain(|spec| compared.contains(&spec.called().as_str()));
     if !make::variants(&mut resolved, settings, args.runtime, true)? {
         return Err(Error::input("gate", "a variant that is compared could not be made")
@@ -130,61 +170,82 @@ fn resolved(args: &Args, settings: &Settings) -> Result<Resolved> {
     Ok(resolved)
 }
 
-/// What a history keeps of a case.
-fn session(
-    report: &CaseReport,
+fn accepted(args: &Args, resolved: &Resolved) -> Result<Option<Accepted>> {
+    let of_workload = resolved.workload.gate.as_ref().and_then(|gate| gate.accepted.as_ref());
+    let path = args.accepted.clone().or_else(|| of_workload.map(|path| resolved.base.join(path)));
+    path.map(|path| Accepted::read(&path)).transpose()
+}
+
+fn store(args: &Args, baseline: &str) -> Result<Option<Store>> {
+    if baseline == STORED && args.store.is_none() {
+        return Err(Error::input("--baseline stored", "names no store")
+            .remedy("give the folder too: --store DIR"));
+    }
+    Ok(args.store.as_deref().map(Store::at))
+}
+
+/// What `--baseline` says of a store.
+enum Stored {
+    NotAsked,
+    None,
+    At(PathBuf),
+}
+
+fn stored(baseline: &str, store: Option<&Store>, resolved: &Resolved) -> Result<Stored> {
+    match store.filter(|_| baseline == STORED) {
+        None => Ok(Stored::NotAsked),
+        Some(store) => {
+            let kept = store.baseline(&resolved.workload.name)?;
+            Ok(kept.map_or(Stored::None, Stored::At))
+        }
+    }
+}
+
+/// Keeps the candidate as the baseline, if that is asked for and it may be.
+fn keep(
+    args: &Args,
+    store: Option<&Store>,
     resolved: &Resolved,
-    host: &Host,
-    [baseline, candidate]: [Identity; 2],
-) -> Session {
-    Session {
-        schema_version: Session::SCHEMA_VERSION,
-        at: timestamp(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        workload: resolved.workload.name.clone(),
-        case_id: report.case_id.clone(),
-        case: report.label.clone(),
-        hardware_class: host.hardware_class.clone(),
-        isa: host.cpu.isa.clone(),
-        baseline,
-        candidate,
-        verdict: report.gate.verdict(),
-        found: report.found.clone(),
-        pairs: report.gate.pairs.clone(),
-        fresh: report.gate.fresh.clone(),
-        instructions: None,
+    (name, candidate): (&str, &Reference),
+    report: &mut GateReport,
+) -> Result<()> {
+    let Some(store) = store.filter(|_| args.keep_baseline) else { return Ok(()) };
+    let verdict = report.verdict();
+    let is_first = report.cases.iter().all(|case| case.gate.pairs.is_empty() && case.gate.exact.is_empty());
+    if !is_first && !matches!(verdict, Verdict::Pass | Verdict::Improvement) {
+        report.notes.push(format!("{}: the stored baseline stays as it was", verdict.name()));
+        return Ok(());
     }
+    let (variant, outline) = match candidate {
+        Reference::Variant(at) => (&resolved.variants[*at], &resolved.outline),
+        Reference::Model(other) => (&other.variants[0], &other.outline),
+        Reference::Program(_) => return Err(Error::internal("gate", "a program cannot be kept")),
+    };
+    let external: Vec<String> = outline.external_files.iter().cloned().collect();
+    store.keep(&resolved.workload.name, name, variant, &external)?;
+    report.notes.push(format!("{name} is the stored baseline of {} now", resolved.workload.name));
+    Ok(())
 }
 
-/// Sizes of both files, where they are two.
-fn sizes(a: &Side, b: &Side) -> Vec<Exact> {
-    if a.spec.variant.sha256 == b.spec.variant.sha256 {
-        return Vec::new();
-    }
-    vec![Exact {
-        metric: Metric::Size,
-        baseline: a.spec.variant.size.0 as f64,
-        candidate: b.spec.variant.size.0 as f64,
-        less_is_worse: false,
-        unit: "bytes".to_owned(),
-        ends: None,
-    }]
-}
-
-fn budgets(args: &Args, spec: Option<&GateSpec>) -> Result<Budgets> {
+/// Budgets of the workload and the command line.
+pub(super) fn budgets(args: &Args, spec: Option<&GateSpec>) -> Result<Budgets> {
     let none = GateSpec::default();
     let spec = spec.unwrap_or(&none);
+    let timed = |budget: Option<f64>| budget.filter(|_| !args.instructions);
     let all = [
-        (Metric::P50, Some(args.p50.or(spec.p50).unwrap_or(P50))),
-        (Metric::Throughput, spec.throughput),
-        (Metric::P95, spec.p95),
-        (Metric::P99, spec.p99),
-        (Metric::Load, spec.load),
-        (Metric::PeakRss, spec.peak_rss),
+        (Metric::P50, timed(Some(args.p50.or(spec.p50).unwrap_or(P50)))),
+        (Metric::Throughput, timed(spec.throughput)),
+        (Metric::P95, timed(spec.p95)),
+        (Metric::P99, timed(spec.p99)),
+        (Metric::Load, timed(spec.load)),
+        (Metric::PeakRss, timed(spec.peak_rss)),
         (Metric::Size, spec.size),
         (Metric::Quality, spec.quality),
-        (Metric::Cost, spec.cost),
-        (Metric::Instructions, spec.instructions),
+        (Metric::Cost, timed(spec.cost)),
+        (
+            Metric::Instructions,
+            spec.instructions.or(Some(INSTRUCTIONS)).filter(|_| args.instructions),
+        ),
     ];
     let mut budgets = Budgets::default();
     for (metric, budget) in all {

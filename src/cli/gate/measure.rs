@@ -73,7 +73,7 @@ fn pair_of(bursts: &PairBursts) -> Result<Pair> {
     let memory = a.peak_rss.zip(b.peak_rss).filter(|(a, b)| a.0 > 0 && b.0 > 0);
     Ok(Pair {
         p50: bursts.log_ratio()?,
-        mean: (mean(&candidate_ms) / mean(&baseline_ms)).ln(),
+        mean: Some((mean(&candidate_ms) / mean(&baseline_ms)).ln()),
         load,
         peak_rss: memory.map(|(a, b)| (b.0 as f64 / a.0 as f64).ln()),
         baseline_ms,

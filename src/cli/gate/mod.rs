@@ -1,8 +1,13 @@
 //! `infermark gate`: baseline and candidate measured in turns, until it is decided or the time is up.
 
+mod case;
 mod compared;
+mod history;
+mod limits;
 mod measure;
+mod records;
 mod reference;
+mod store;
 mod tell;
 
 use std::path::PathBuf;
@@ -10,24 +15,50 @@ use std::path::PathBuf;
 use super::Ended;
 use super::output::Format;
 use super::runtime::Runtime;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::workload::Threads;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Args {
-    /// A model, a workload or a built-in one, as for `run`: its data, engines and batches
-    target: PathBuf,
-    /// What was there: a variant's name, a model (`.onnx` or folder), `program:PATH` of an infermark, or `command:WORDS…`
-    /// of a program that speaks the worker protocol
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// A model, a workload or a built-in one, as for `run`: its data, engines and batches; with --limits also a run
+    target: Option<PathBuf>,
+    /// What was there: a variant's name, a model (`.onnx` or folder), `program:PATH` of an infermark, `command:WORDS…` of a
+    /// program that speaks the worker protocol, or `stored` for the one in --store
     #[arg(long, value_name = "REF")]
-    baseline: String,
+    baseline: Option<String>,
     /// What is to come, in the same forms
-    #[arg(long, value_name = "REF", required_unless_present = "aa")]
+    #[arg(long, value_name = "REF")]
     candidate: Option<String>,
     /// Measure the baseline against itself: what this machine's noise lets a gate find
-    #[arg(long, conflicts_with = "candidate")]
+    #[arg(long, conflicts_with_all = ["candidate", "keep_baseline"])]
     aa: bool,
+    /// Decide on what was measured before: stores, files of `--pairs`, or runs, of the baseline and the candidate
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["baseline", "candidate", "limits", "aa"])]
+    records: Vec<String>,
+    /// Check limits instead, of a run or of what is measured now: `p99 <= 50 ms`, `accuracy >= 0.90`; without any, the
+    /// workload's `[gate] limits`
+    #[arg(long, value_name = "LIMIT", num_args = 0.., conflicts_with_all = ["baseline", "candidate", "aa"])]
+    limits: Option<Vec<String>>,
+    /// Count instructions by callgrind instead of measuring time: the same on a noisy machine
+    #[arg(long, requires = "baseline")]
+    instructions: bool,
+    /// Folder of the baseline's artifact and of a history, to which every case is appended
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Keep the candidate as the workload's baseline in --store, unless it is a regression or undecided
+    #[arg(long, requires = "store")]
+    keep_baseline: bool,
+    /// A file of slow-downs that are accepted; instead of the workload's `[gate] accepted`
+    #[arg(long, value_name = "FILE")]
+    accepted: Option<PathBuf>,
+    /// Price of the machine, to say what a million inferences cost
+    #[arg(long, value_name = "USD")]
+    usd_per_hour: Option<f64>,
     /// Backends, instead of the workload's
     #[arg(long, value_delimiter = ',')]
     backend: Vec<String>,
@@ -55,12 +86,18 @@ pub(super) struct Args {
     /// Also write `JUnit` XML to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Also write the JSON of `--format json` to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// Also write Markdown for a pull request to this file
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Also write the Bencher Metric Format to this file
     #[arg(long, value_name = "FILE")]
     bmf: Option<PathBuf>,
+    /// Also write the two files of github-action-benchmark to this folder: `smaller.json` and `bigger.json`
+    #[arg(long, value_name = "DIR")]
+    action_benchmark: Option<PathBuf>,
     /// Also append every pair with its latencies to this file, a JSON line a case
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
@@ -72,13 +109,35 @@ pub(super) struct Args {
     format: Format,
 }
 
-impl Args {
-    fn candidate(&self) -> &str {
-        self.candidate.as_deref().unwrap_or(&self.baseline)
-    }
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Show where a series of gates changed its level
+    History(history::Args),
 }
 
 pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
-    let report = compared::execute(args, settings)?;
+    if let Some(Command::History(args)) = &args.command {
+        return history::execute(args);
+    }
+    let report = if args.limits.is_some() {
+        limits::execute(args, settings)?
+    } else if !args.records.is_empty() {
+        records::execute(args, settings)?
+    } else {
+        let Some(baseline) = &args.baseline else {
+            return Err(Error::input("gate", "has nothing to compare with").remedy(
+                "give --baseline REF and --candidate REF, --records A B, or --limits; `infermark gate --help` explains them",
+            ));
+        };
+        let candidate = match &args.candidate {
+            Some(candidate) => candidate,
+            None if args.aa => baseline,
+            None => {
+                return Err(Error::input("gate", "has a baseline and no candidate")
+                    .remedy("give --candidate REF, or --aa to measure the baseline against itself"));
+            }
+        };
+        compared::execute(args, baseline, candidate, settings)?
+    };
     tell::tell(args, &report)
 }

@@ -18,6 +18,9 @@ pub(super) fn tell(args: &Args, report: &GateReport) -> Result<Ended> {
     let text = match args.format {
         Format::Json => output::json(&report.json())?,
         Format::Md => report.markdown(),
+        Format::Csv if report.baseline.is_empty() => {
+            output::csv(&GateReport::LIMITS, report.limit_rows())?
+        }
         Format::Csv => output::csv(&GateReport::HEADER, report.rows())?,
         Format::Table => report.table(),
     };
@@ -25,6 +28,13 @@ pub(super) fn tell(args: &Args, report: &GateReport) -> Result<Ended> {
     write(&args.junit, report.junit())?;
     write(&args.markdown, report.markdown())?;
     write(&args.bmf, report.bmf()?)?;
+    write(&args.json, output::json(&report.json())?)?;
+    if let Some(folder) = &args.action_benchmark {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", &e))?;
+        let [smaller, bigger] = report.action_benchmark()?;
+        write(&Some(folder.join("smaller.json")), smaller)?;
+        write(&Some(folder.join("bigger.json")), bigger)?;
+    }
     if args.annotate {
         output::figures(&report.annotations())?;
     }
