@@ -6,7 +6,7 @@ DENY_VERSION := 0.20.2
 ZIGBUILD_VERSION := 0.24.0
 ZIG_VERSION := 0.17.1
 
-.PHONY: help demo test check fmt clippy docs audit fuzz bench agreement load recipes peers dist tools clean
+.PHONY: help demo test check fmt clippy docs audit fuzz bench agreement load gate recipes peers dist tools clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ agreement: ## Compare with bare loops around ONNX Runtime, in Rust and Python
 
 load: ## Hold the load generator and pairs against what they claim (about 25 minutes)
 	$(CARGO) bench --locked --bench load -- --null --omission --aa
+
+gate: ## Hold the gate's rule against what it claims: 500 decisions, some four hours; goes on where it was stopped
+	$(CARGO) build $(PROFILE) --locked
+	test -f target/gate/calibration.json || $(CARGO) bench --locked --bench gate -- --calibrate
+	$(CARGO) bench --locked --bench gate -- --decide --power
 
 recipes: ## Compare our recipes with the reference tools (PYTHON must have them; about 20 minutes)
 	$(CARGO) bench --locked --bench recipes -- --python $(PYTHON)

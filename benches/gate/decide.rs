@@ -48,26 +48,36 @@ pub(crate) fn calibrate(places: &Places) {
     for _ in 0..2 {
         let found = effect(&gate(places, units, &[]).1).max(1e-3);
         println!("{units} units a request: {:+.2} %", found * 100.0);
-        units = (f64::from(units) * 0.2 / found).round() as u32;
+        units = scaled(units, 0.2 / found);
     }
     let found = effect(&gate(places, units, &[]).1);
     println!("{units} units a request: {:+.2} %", found * 100.0);
-    let of = |change: f64| (f64::from(units) * change / found).round() as u32;
+    let of = |change: f64| scaled(units, change / found);
     let calibration = Calibration { five: of(0.05), ten: of(0.10) };
     println!("{calibration:?}");
     log::keep(&places.folder, calibration);
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "some thousands at most"
+)]
+fn scaled(units: u32, by: f64) -> u32 {
+    (f64::from(units) * by).round() as u32
+}
+
 /// Goes on with the planned decisions, `most` of them now.
 pub(crate) fn decide(places: &Places, most: usize) {
     let calibration = log::calibration(&places.folder).expect("calibrated first: --calibrate");
-    let done = log::read(&places.folder).len();
+    let done = log::next(places);
     let clock = RealClock::start();
     for number in (done..log::PLANNED).take(most) {
         let (change, busy) = log::planned(number);
         let before = clock.now();
-        let (exit_code, session) =
-            beside(busy, || gate(places, calibration.units(change), &["--seed", &number.to_string()]));
+        let (exit_code, session) = beside(busy, || {
+            gate(places, calibration.units(change), &["--seed", &number.to_string()])
+        });
         let seconds = (clock.now() - before).as_secs_f64();
         let verdict = session.verdict;
         let expected = match verdict {
@@ -76,7 +86,10 @@ pub(crate) fn decide(places: &Places, most: usize) {
             Verdict::TooNoisy | Verdict::NoBaseline => 3,
         };
         assert_eq!(exit_code, Some(expected), "the exit code says what the session says");
-        println!("{number} {change:?} busy {busy}: {verdict:?}, {:+.2} %, {seconds:.0} s", 100.0 * effect(&session));
+        println!(
+            "{number} {change:?} busy {busy}: {verdict:?}, {:+.2} %, {seconds:.0} s",
+            100.0 * effect(&session)
+        );
         log::append(
             &places.folder,
             &Decision { number, change, busy, seconds, exit_code, verdict, session },

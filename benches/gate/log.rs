@@ -1,10 +1,14 @@
-//! The log of decisions: a JSON line each, appended as they are made.
+//! The log of decisions: a JSON line each with every latency, appended as they are made, and a table of them that is kept.
 
 use std::io::Write;
 use std::path::Path;
 
-use infermark::gate::{Session, Verdict};
+use infermark::gate::{Pair, Session, Verdict};
+use infermark::stats;
 use serde::{Deserialize, Serialize};
+
+use crate::Places;
+use crate::peers;
 
 /// What is decided on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +58,100 @@ pub(crate) struct Decision {
     pub(crate) verdict: Verdict,
     /// All that was measured.
     pub(crate) session: Session,
+}
+
+/// A decision without its latencies: all that the report is made of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) number: usize,
+    pub(crate) change: Change,
+    pub(crate) other_cpu_busy: bool,
+    pub(crate) verdict: Verdict,
+    pub(crate) seconds: f64,
+    /// Candidate's median latency / baseline's, over all observations.
+    pub(crate) ratio: f64,
+    /// The same beside the baseline of the decision before.
+    pub(crate) stored_ratio: Option<f64>,
+    /// What criterion's test says of the same observations.
+    pub(crate) criterion: bool,
+    /// The same beside the baseline of the decision before.
+    pub(crate) stored_criterion: Option<bool>,
+    /// ln of each pair's ratio, separated by spaces.
+    log_ratios: String,
+    fresh_log_ratios: String,
+}
+
+impl Row {
+    fn of(decision: &Decision, before: Option<&Decision>) -> Self {
+        let all = |decision: &Decision, side: fn(&Pair) -> &Vec<f64>| -> Vec<f64> {
+            decision.session.pairs.iter().flat_map(|pair| side(pair).iter().copied()).collect()
+        };
+        let candidate = all(decision, |pair| &pair.candidate_ms);
+        let baseline = all(decision, |pair| &pair.baseline_ms);
+        let stored = before.map(|before| all(before, |pair| &pair.baseline_ms));
+        let median = |ms: &[f64]| stats::median(ms).unwrap_or(f64::NAN);
+        let ratio = |baseline: &[f64]| median(&candidate) / median(baseline);
+        let seed = decision.number as u64;
+        let list = |pairs: &[Pair]| {
+            let all: Vec<String> = pairs.iter().map(|p| format!("{:.5}", p.p50)).collect();
+            all.join(" ")
+        };
+        Self {
+            number: decision.number,
+            change: decision.change,
+            other_cpu_busy: decision.busy,
+            verdict: decision.verdict,
+            seconds: (decision.seconds * 10.0).round() / 10.0,
+            ratio: ratio(&baseline),
+            stored_ratio: stored.as_deref().map(ratio),
+            criterion: peers::criterion(&baseline, &candidate, seed),
+            stored_criterion: stored.map(|stored| peers::criterion(&stored, &candidate, seed)),
+            log_ratios: list(&decision.session.pairs),
+            fresh_log_ratios: list(&decision.session.fresh),
+        }
+    }
+
+    /// ln of the ratios of the pairs that were looked at.
+    pub(crate) fn pairs(&self) -> Vec<f64> {
+        self.log_ratios.split_whitespace().filter_map(|n| n.parse().ok()).collect()
+    }
+
+    /// The same of those that confirmed.
+    pub(crate) fn fresh(&self) -> Vec<f64> {
+        self.fresh_log_ratios.split_whitespace().filter_map(|n| n.parse().ok()).collect()
+    }
+}
+
+/// The table with what was decided since it was written; it is written again.
+pub(crate) fn table(places: &Places) -> Vec<Row> {
+    let mut rows = kept(&places.table);
+    let decisions = read(&places.folder);
+    for decision in &decisions {
+        if rows.iter().all(|row| row.number != decision.number) {
+            let before = decisions.iter().find(|d| d.number + 1 == decision.number);
+            rows.push(Row::of(decision, before));
+        }
+    }
+    rows.sort_by_key(|row| row.number);
+    let mut writer = csv::Writer::from_path(&places.table).expect("the table can be written");
+    for row in &rows {
+        writer.serialize(row).expect("a row is text");
+    }
+    writer.flush().expect("the table can be written");
+    rows
+}
+
+/// Rows that were kept.
+fn kept(path: &Path) -> Vec<Row> {
+    let Ok(mut reader) = csv::Reader::from_path(path) else { return Vec::new() };
+    reader.deserialize().map(|row| row.expect("the table is as it was written")).collect()
+}
+
+/// The number of the next decision.
+pub(crate) fn next(places: &Places) -> usize {
+    let kept = kept(&places.table).into_iter().map(|row| row.number);
+    let logged = read(&places.folder).into_iter().map(|decision| decision.number);
+    kept.chain(logged).max().map_or(0, |last| last + 1)
 }
 
 /// The plan: of five decisions three on nothing, one on 5 % and one on 10 %, every other one with a busy CPU.

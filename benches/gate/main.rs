@@ -29,6 +29,8 @@ struct Places {
     workload: PathBuf,
     /// Where decisions are logged.
     folder: PathBuf,
+    /// The table of them that is kept.
+    table: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,9 @@ fn main() -> ExitCode {
         program: after("--program").unwrap_or_else(|| "target/release/infermark".into()).into(),
         workload: after("--workload").unwrap_or_else(|| "benches/gate.toml".into()).into(),
         folder: after("--folder").unwrap_or_else(|| "target/gate".into()).into(),
+        table: after("--table")
+            .unwrap_or_else(|| "docs/measurements/gate-decisions.csv".into())
+            .into(),
     };
     let most = after("--most").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
     if has("--calibrate") {

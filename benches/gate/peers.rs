@@ -5,12 +5,6 @@ use rand_chacha::ChaCha8Rng;
 
 use infermark::stats;
 
-/// A gate on the bare ratio of two medians: what most actions do, at their own thresholds.
-pub(crate) fn bare_ratio(baseline: &[f64], candidate: &[f64], threshold: f64) -> bool {
-    let median = |ms: &[f64]| stats::median(ms).unwrap_or(f64::NAN);
-    median(candidate) / median(baseline) > 1.0 + threshold
-}
-
 /// Resamples of criterion's test; it takes 100,000 itself.
 const RESAMPLES: usize = 2000;
 /// Its significance level and noise threshold.
@@ -36,7 +30,9 @@ pub(crate) fn criterion(baseline: &[f64], candidate: &[f64], seed: u64) -> bool 
         return false;
     }
     let mut changes: Vec<f64> = (0..RESAMPLES)
-        .map(|_| mean(&draw(candidate, candidate.len())) / mean(&draw(baseline, baseline.len())) - 1.0)
+        .map(|_| {
+            mean(&draw(candidate, candidate.len())) / mean(&draw(baseline, baseline.len())) - 1.0
+        })
         .collect();
     changes.sort_by(f64::total_cmp);
     stats::order_statistic(&changes, SIGNIFICANCE / 2.0).is_some_and(|low| low > NOISE)

@@ -10,8 +10,7 @@ use infermark::gate::{Budgets, CaseGate, Metric, Pair, Step, Verdict};
 use infermark::stats;
 
 use crate::Places;
-use crate::log::{self, Change, Decision};
-use crate::peers;
+use crate::log::{self, Change, Row};
 
 /// Simulated decisions of each effect.
 const DECISIONS: usize = 10_000;
@@ -21,26 +20,31 @@ const BUDGETS: [f64; 3] = [0.03, 0.05, 0.10];
 const MOST: [usize; 4] = [8, 16, 32, 48];
 
 pub(crate) fn report(places: &Places) {
-    let all = log::read(&places.folder);
+    let all = log::table(places);
     println!("{} decisions of {} planned\n", all.len(), log::PLANNED);
     decided(&all);
     let noise = noise(&all);
     power(&noise);
     others(&all);
-    compact(places, &all);
 }
 
 /// How the real program decided.
-fn decided(all: &[Decision]) {
-    println!("| change | other CPU | decisions | PASS | REGRESSION | IMPROVEMENT | TOO NOISY | effect, median | time, median |");
+fn decided(all: &[Row]) {
+    println!(
+        "| change | other CPU | decisions | PASS | REGRESSION | IMPROVEMENT | TOO NOISY | effect, median | time, median |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     for change in [Change::None, Change::Five, Change::Ten] {
         for busy in [false, true] {
-            let own: Vec<&Decision> =
-                all.iter().filter(|d| d.change == change && d.busy == busy).collect();
+            let own: Vec<&Row> =
+                all.iter().filter(|d| d.change == change && d.other_cpu_busy == busy).collect();
             let count = |verdict: Verdict| own.iter().filter(|d| d.verdict == verdict).count();
-            let median = |of: &dyn Fn(&Decision) -> f64| {
+            let median = |of: &dyn Fn(&Row) -> f64| {
                 stats::median(&own.iter().map(|d| of(d)).collect::<Vec<_>>()).unwrap_or(f64::NAN)
+            };
+            let effect = |row: &Row| {
+                let found = stats::hodges_lehmann(&row.pairs(), stats::CONFIDENCE);
+                found.map_or(f64::NAN, |found| found.estimate.exp_m1())
             };
             println!(
                 "| {change:?} | {} | {} | {} | {} | {} | {} | {:+.2} % | {:.0} s |",
@@ -50,7 +54,7 @@ fn decided(all: &[Decision]) {
                 count(Verdict::Regression),
                 count(Verdict::Improvement),
                 count(Verdict::TooNoisy),
-                100.0 * median(&|d| d.session.middle(Metric::P50).unwrap_or(f64::NAN).exp_m1()),
+                100.0 * median(&effect),
                 median(&|d| d.seconds),
             );
         }
@@ -64,7 +68,7 @@ fn decided(all: &[Decision]) {
         ("found at 10 %", Change::Ten, Verdict::Regression),
         ("passed at 10 %", Change::Ten, Verdict::Pass),
     ] {
-        let own: Vec<&Decision> = all.iter().filter(|d| d.change == change).collect();
+        let own: Vec<&Row> = all.iter().filter(|d| d.change == change).collect();
         let hits = own.iter().filter(|d| d.verdict == verdict).count();
         let (low, high) = clopper_pearson(hits, own.len());
         println!(
@@ -81,7 +85,8 @@ fn decided(all: &[Decision]) {
 /// The exact interval of a share (Clopper & Pearson 1934).
 fn clopper_pearson(hits: usize, all: usize) -> (f64, f64) {
     let (k, n) = (hits as f64, all as f64);
-    let beta = |a: f64, b: f64, p: f64| Beta::new(a, b).map_or(f64::NAN, |beta| beta.inverse_cdf(p));
+    let beta =
+        |a: f64, b: f64, p: f64| Beta::new(a, b).map_or(f64::NAN, |beta| beta.inverse_cdf(p));
     let low = if hits == 0 { 0.0 } else { beta(k, n - k + 1.0, 0.025) };
     let high = if hits == all { 1.0 } else { beta(k + 1.0, n - k, 0.975) };
     (low, high)
@@ -89,11 +94,13 @@ fn clopper_pearson(hits: usize, all: usize) -> (f64, f64) {
 
 /// Log-ratios of pairs in the order that they were measured in, of decisions where nothing changed; by whether the
 /// other CPU was busy.
-fn noise(all: &[Decision]) -> BTreeMap<bool, Vec<f64>> {
+fn noise(all: &[Row]) -> BTreeMap<bool, Vec<f64>> {
     let mut noise: BTreeMap<bool, Vec<f64>> = BTreeMap::new();
-    for decision in all.iter().filter(|d| d.change == Change::None) {
-        let pairs = decision.session.pairs.iter().chain(&decision.session.fresh);
-        noise.entry(decision.busy).or_default().extend(pairs.map(|pair| pair.p50));
+    for row in all.iter().filter(|d| d.change == Change::None) {
+        noise
+            .entry(row.other_cpu_busy)
+            .or_default()
+            .extend(row.pairs().into_iter().chain(row.fresh()));
     }
     noise
 }
@@ -184,90 +191,36 @@ fn row(noise: &BTreeMap<bool, Vec<f64>>, budget: f64, effect: f64, most: usize, 
 }
 
 /// Other rules on the very same observations, and on a baseline that was stored a decision before.
-fn others(all: &[Decision]) {
-    let of = |decision: &Decision, side: fn(&Pair) -> &Vec<f64>| -> Vec<f64> {
-        decision.session.pairs.iter().flat_map(|pair| side(pair).iter().copied()).collect()
-    };
+fn others(all: &[Row]) {
     println!("| rule | baseline | false alarms | found at 5 % | found at 10 % |");
     println!("|---|---|---|---|---|");
-    let own = |change: Change| {
-        let own: Vec<&Decision> = all.iter().filter(|d| d.change == change).collect();
-        let hits = own.iter().filter(|d| d.verdict == Verdict::Regression).count();
-        format!("{hits} of {}", own.len())
-    };
-    println!(
-        "| infermark gate | in turns | {} | {} | {} |",
-        own(Change::None),
-        own(Change::Five),
-        own(Change::Ten)
-    );
-    type Rule = (&'static str, fn(&[f64], &[f64]) -> bool);
-    let rules: [Rule; 5] = [
-        ("bare ratio of medians > 2 %", |a, b| peers::bare_ratio(a, b, 0.02)),
-        ("bare ratio of medians > 5 %", |a, b| peers::bare_ratio(a, b, 0.05)),
-        ("bare ratio of medians > 10 %", |a, b| peers::bare_ratio(a, b, 0.10)),
-        ("bare ratio > 100 % (github-action-benchmark's 200 %)", |a, b| {
-            peers::bare_ratio(a, b, 1.0)
-        }),
-        ("criterion: t test at 0.05, change > 1 %", |a, b| peers::criterion(a, b, 5)),
-    ];
-    for (name, rule) in rules {
-        for stored in [false, true] {
-            let count = |change: Change| {
-                let mut decided = 0;
-                let mut alarms = 0;
-                for (at, decision) in all.iter().enumerate().filter(|(_, d)| d.change == change) {
-                    let baseline_of = if stored {
-                        // The last one before it: what a gate with a stored baseline has.
-                        let Some(before) = at.checked_sub(1) else { continue };
-                        &all[before]
-                    } else {
-                        decision
-                    };
-                    let baseline = of(baseline_of, |pair| &pair.baseline_ms);
-                    let candidate = of(decision, |pair| &pair.candidate_ms);
-                    if baseline.is_empty() || candidate.is_empty() {
-                        continue;
-                    }
-                    decided += 1;
-                    alarms += usize::from(rule(&baseline, &candidate));
-                }
-                format!("{alarms} of {decided}")
-            };
-            println!(
-                "| {name} | {} | {} | {} | {} |",
-                if stored { "stored a decision before" } else { "in turns" },
-                count(Change::None),
-                count(Change::Five),
-                count(Change::Ten)
-            );
-        }
-    }
-    println!();
-}
-
-/// Writes what the simulation is made of as a table that can be kept: a row a decision.
-fn compact(places: &Places, all: &[Decision]) {
-    let mut text = String::from("number,change,other_cpu,verdict,seconds,log_ratios,fresh_log_ratios\n");
-    for d in all {
-        let list = |pairs: &[Pair]| {
-            let all: Vec<String> = pairs.iter().map(|p| format!("{:.5}", p.p50)).collect();
-            all.join(" ")
+    let line = |name: &str, baseline: &str, rule: &dyn Fn(&Row) -> Option<bool>| {
+        let count = |change: Change| {
+            let own = all.iter().filter(|row| row.change == change);
+            let said: Vec<bool> = own.filter_map(rule).collect();
+            let alarms = said.iter().filter(|alarm| **alarm).count();
+            format!("{alarms} of {}", said.len())
         };
-        text.push_str(&format!(
-            "{},{},{},{},{:.1},{},{}\n",
-            d.number,
-            format!("{:?}", d.change).to_lowercase(),
-            if d.busy { "busy" } else { "idle" },
-            d.verdict.name(),
-            d.seconds,
-            list(&d.session.pairs),
-            list(&d.session.fresh)
-        ));
+        println!(
+            "| {name} | {baseline} | {} | {} | {} |",
+            count(Change::None),
+            count(Change::Five),
+            count(Change::Ten)
+        );
+    };
+    let (turns, stored) = ("in turns", "stored a decision before");
+    line("infermark gate", turns, &|row| Some(row.verdict == Verdict::Regression));
+    for (name, most) in [
+        ("bare ratio of medians > 2 %", 1.02),
+        ("bare ratio of medians > 5 %", 1.05),
+        ("bare ratio of medians > 10 %", 1.1),
+        ("bare ratio > 200 %, github-action-benchmark's default", 2.0),
+    ] {
+        line(name, turns, &|row| Some(row.ratio > most));
+        line(name, stored, &|row| row.stored_ratio.map(|ratio| ratio > most));
     }
-    let path = places.folder.join("decisions.csv");
-    match std::fs::write(&path, text) {
-        Ok(()) => println!("{}", path.display()),
-        Err(error) => eprintln!("error: {}: {error}", path.display()),
-    }
+    let criterion = "criterion: t test at 0.05, change above 1 %";
+    line(criterion, turns, &|row| Some(row.criterion));
+    line(criterion, stored, &|row| row.stored_criterion);
+    println!();
 }

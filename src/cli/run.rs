@@ -177,7 +177,11 @@ pub(super) fn measured(args: &Args, settings: &Settings) -> Result<RunOutcome> {
     let (run_dir, outcome) = measure(args, settings, &resolved, &plan, budget)?;
     output::say(&format!("records: {}", run_dir.path().display()));
     if outcome.interrupted {
-        return Err(Error::new(ErrorKind::Interrupted, "interrupted", "stopped; finished cases are kept"));
+        return Err(Error::new(
+            ErrorKind::Interrupted,
+            "interrupted",
+            "stopped; finished cases are kept",
+        ));
     }
     Ok(outcome)
 }

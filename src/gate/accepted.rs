@@ -49,7 +49,8 @@ impl Accepted {
         for (at, entry) in all.accepted.iter_mut().enumerate() {
             let said = |what: &str| wrong(format!("accepted {}: {what}", at + 1));
             let known = Metric::named(&entry.metric);
-            entry.of = Some(known.ok_or_else(|| said(&format!("metric `{}` is none", entry.metric)))?);
+            entry.of =
+                Some(known.ok_or_else(|| said(&format!("metric `{}` is none", entry.metric)))?);
             entry.last = entry
                 .until
                 .parse()
@@ -65,7 +66,13 @@ impl Accepted {
     }
 
     /// Lets accepted slow-downs of a case pass, each marked as such; what ended or is not needed is said.
-    pub fn apply(&self, case_id: &str, label: &str, found: &mut [Found], today: Date) -> Vec<String> {
+    pub fn apply(
+        &self,
+        case_id: &str,
+        label: &str,
+        found: &mut [Found],
+        today: Date,
+    ) -> Vec<String> {
         let mut notes = Vec::new();
         for entry in &self.accepted {
             if entry.case != case_id && !label.contains(&entry.case) {
@@ -97,7 +104,8 @@ impl Accepted {
                 }
                 Some(Verdict::Regression) if worse <= entry.bound => {
                     found.verdict = Some(Verdict::Pass);
-                    let note = found.note.take().map_or_else(String::new, |note| format!("{note}; "));
+                    let note =
+                        found.note.take().map_or_else(String::new, |note| format!("{note}; "));
                     found.note = Some(format!("{note}a regression, {about}"));
                 }
                 Some(Verdict::Regression) => {

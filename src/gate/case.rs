@@ -186,7 +186,9 @@ impl CaseGate {
                 let (mde, wanted) = (mde * 100.0, wanted * 100.0);
                 let finds = format!("finds {mde:.1} % at best");
                 let would = if needed > ratios.len() as f64 {
-                    format!("{finds}; some {needed:.0} pairs would find {wanted:.1} %, or a quieter machine")
+                    format!(
+                        "{finds}; some {needed:.0} pairs would find {wanted:.1} %, or a quieter machine"
+                    )
                 } else {
                     format!("{finds}: too near to the budget to be told from it")
                 };
@@ -194,7 +196,13 @@ impl CaseGate {
             }
             _ => note,
         };
-        Found { metric, budget: Some(budget), evidence: shown(evidence), verdict: Some(verdict), note }
+        Found {
+            metric,
+            budget: Some(budget),
+            evidence: shown(evidence),
+            verdict: Some(verdict),
+            note,
+        }
     }
 }
 

@@ -51,8 +51,12 @@ impl Exact {
             mde: None,
             pairs: 0,
         };
-        let note =
-            Some(format!("as it is: {} and {} {}", plain(self.baseline), plain(self.candidate), self.unit));
+        let note = Some(format!(
+            "as it is: {} and {} {}",
+            plain(self.baseline),
+            plain(self.candidate),
+            self.unit
+        ));
         Some(Found { metric: self.metric, budget, evidence: Some(evidence), verdict, note })
     }
 }

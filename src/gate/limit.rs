@@ -268,7 +268,15 @@ mod tests {
         assert!((limit("p99 <= 0.05 s").unwrap().bound - 50.0).abs() < 1e-12);
         assert!((limit("size <= 1.5 GB").unwrap().bound - 1500.0).abs() < 1e-9);
         assert!(limit("accuracy >= 0.90").unwrap().is_at_least());
-        for bad in ["p99 < 50 ms", "p99 <= ms", "p99 <= 50", "p99 <= 50 MB", "<= 5 ms", "accuracy >= 0.9 ms", "p50 <= -1 ms"] {
+        for bad in [
+            "p99 < 50 ms",
+            "p99 <= ms",
+            "p99 <= 50",
+            "p99 <= 50 MB",
+            "<= 5 ms",
+            "accuracy >= 0.9 ms",
+            "p50 <= -1 ms",
+        ] {
             let error = limit(bad).unwrap_err().to_string();
             assert!(error.contains("limit `"), "{bad}: {error}");
         }
@@ -291,6 +299,9 @@ mod tests {
         let mut invalid = record.clone();
         invalid.verdict.valid = false;
         let of = |text: &str| text.parse::<Limit>().unwrap().check(&invalid).verdict;
-        assert_eq!((of("p99 <= 50 ms"), of("accuracy >= 0.95")), (Verdict::TooNoisy, Verdict::Pass));
+        assert_eq!(
+            (of("p99 <= 50 ms"), of("accuracy >= 0.95")),
+            (Verdict::TooNoisy, Verdict::Pass)
+        );
     }
 }

@@ -32,11 +32,9 @@ impl Pair {
             Metric::Throughput | Metric::Cost => self.mean,
             Metric::Load => self.load,
             Metric::PeakRss => self.peak_rss,
-            Metric::P95
-            | Metric::P99
-            | Metric::Size
-            | Metric::Quality
-            | Metric::Instructions => None,
+            Metric::P95 | Metric::P99 | Metric::Size | Metric::Quality | Metric::Instructions => {
+                None
+            }
         }
     }
 

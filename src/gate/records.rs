@@ -54,7 +54,8 @@ fn decide(a: &[Session], b: &[Session], new: &Session, budgets: Budgets) -> From
     let Some(old) = a.iter().rev().find(is_same_case) else {
         return none("the first records have no such case");
     };
-    let is_paired = old == new || (is_the_same(&new.baseline, &old.candidate) && shares_machine(old, new));
+    let is_paired =
+        old == new || (is_the_same(&new.baseline, &old.candidate) && shares_machine(old, new));
     if is_paired {
         let gate = CaseGate {
             budgets,
@@ -154,7 +155,13 @@ impl<'a> Deviation<'a> {
         (freedom > 0.0).then(|| ((squares / freedom).sqrt(), freedom))
     }
 
-    fn found(&self, old: &Session, new: &Session, metric: Metric, budget: Option<f64>) -> Option<Found> {
+    fn found(
+        &self,
+        old: &Session,
+        new: &Session,
+        metric: Metric,
+        budget: Option<f64>,
+    ) -> Option<Found> {
         let unknown = |note: String| {
             budget.map(|budget| Found { note: Some(note), ..super::case::unknown(metric, budget) })
         };

@@ -123,7 +123,11 @@ impl Session {
         if metric.is_exact() {
             let exact = self.exact.iter().find(|exact| exact.metric == metric)?;
             let ratio = || (exact.candidate / exact.baseline).ln();
-            return Some(if metric.is_points() { exact.candidate - exact.baseline } else { ratio() });
+            return Some(if metric.is_points() {
+                exact.candidate - exact.baseline
+            } else {
+                ratio()
+            });
         }
         let all: Option<Vec<f64>> = self.pairs.iter().map(|pair| pair.log_ratio(metric)).collect();
         stats::hodges_lehmann(&all?, stats::CONFIDENCE).map(|found| found.estimate)
@@ -233,8 +237,9 @@ fn read(path: &Path, all: &mut Vec<Session>) -> Result<()> {
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let subject = format!("{}:{}", path.display(), at + 1);
         let session: Session = serde_json::from_str(line).map_err(|e| {
-            Error::input(&subject, format!("is no session of a gate: {e}"))
-                .remedy("`infermark gate … --store DIR` writes them; was the file edited or cut short?")
+            Error::input(&subject, format!("is no session of a gate: {e}")).remedy(
+                "`infermark gate … --store DIR` writes them; was the file edited or cut short?",
+            )
         })?;
         if session.schema_version > SCHEMA_VERSION {
             let version = session.schema_version;

@@ -73,12 +73,7 @@ fn isa_below_valgrind() -> Result<Vec<String>> {
 }
 
 /// All instructions of a worker that runs so many batches.
-fn run(
-    side: &Side,
-    batches: u32,
-    patience: Nanos,
-    interrupted: &Arc<AtomicBool>,
-) -> Result<u64> {
+fn run(side: &Side, batches: u32, patience: Nanos, interrupted: &Arc<AtomicBool>) -> Result<u64> {
     let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("."), "make a folder", &e))?;
     let out = folder.path().join("callgrind.out");
     let mut args = vec![
@@ -117,7 +112,9 @@ fn run(
 /// The sum of the `summary:` lines of a callgrind profile; `totals:` where there are none.
 fn total(profile: &str) -> Option<u64> {
     let sum = |key: &str| {
-        let counts = profile.lines().filter_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok());
+        let counts = profile
+            .lines()
+            .filter_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok());
         let counts: Vec<u64> = counts.collect();
         (!counts.is_empty()).then(|| counts.iter().sum())
     };
@@ -130,7 +127,8 @@ mod tests {
 
     #[test]
     fn totals_are_read_from_a_profile() {
-        let profile = "version: 1\nevents: Ir\nsummary: 1200\n\nfn=(1) main\n16 400\ntotals: 1300\n";
+        let profile =
+            "version: 1\nevents: Ir\nsummary: 1200\n\nfn=(1) main\n16 400\ntotals: 1300\n";
         assert_eq!(total(profile), Some(1200));
         assert_eq!(total("events: Ir\ntotals: 7 9\n"), Some(7));
         assert_eq!(total("nothing"), None);

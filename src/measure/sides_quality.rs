@@ -56,7 +56,8 @@ pub fn quality_of_sides(
         Metric::MaxAbsError => 0.0,
         Metric::Agreement | Metric::Cosine => 1.0,
         _ => {
-            let same = |other: &&QualityFigure| other.metric == figure.metric && other.segment == ALL;
+            let same =
+                |other: &&QualityFigure| other.metric == figure.metric && other.segment == ALL;
             let figure = old.iter().find(same);
             figure.ok_or_else(|| Error::internal("gate", "the baseline lacks the figure"))?.value
         }
@@ -66,7 +67,8 @@ pub fn quality_of_sides(
         baseline,
         candidate: figure.value,
         ends: figure.delta_low.zip(figure.delta_high),
-        fewer_is_better: spec.map_or(figure.metric == Metric::MaxAbsError, QualitySpec::fewer_is_better),
+        fewer_is_better: spec
+            .map_or(figure.metric == Metric::MaxAbsError, QualitySpec::fewer_is_better),
         metric: figure.metric.clone(),
     })
 }

@@ -32,8 +32,7 @@ pub use data_spec::{
 };
 pub use dataset::{About, Dataset};
 pub use file::{
-    BackendSpec, DeploymentSpec, ModelSpec, QualitySpec, ScorerSpec, Threads,
-    VariantSpec, Workload,
+    BackendSpec, DeploymentSpec, ModelSpec, QualitySpec, ScorerSpec, Threads, VariantSpec, Workload,
 };
 pub use gate_spec::GateSpec;
 pub use generate::one_batch;

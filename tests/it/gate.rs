@@ -6,7 +6,6 @@ use super::sandbox::{Ran, Sandbox};
 /// A worker that spins for as many microseconds a batch as its argument says, and loads nothing.
 const SPINNER: &str = include_str!("../../benches/gate/spin.py");
 
-
 fn gate(sandbox: &Sandbox, baseline: &str, candidate: &str, more: &[&str]) -> Ran {
     let args = ["gate", "relu.onnx", "--baseline", baseline, "--candidate", candidate];
     sandbox.run(&[&args[..], more].concat())
@@ -79,4 +78,174 @@ fn what_cannot_be_compared_is_refused() {
     gate(&sandbox, "as-given", "as-given", &["--p50", "0"]).assert_error(&["gate.p50"]);
     gate(&sandbox, "as-given", "command:no-such-program-here", &[])
         .assert_error(&["no-such-program-here"]);
+}
+
+#[test]
+fn limits_need_no_baseline() {
+    let sandbox = sandbox();
+    let gate = |more: &[&str]| {
+        let args = ["gate", "relu.onnx", "--batch", "1", "--threads", "1"];
+        sandbox.run(&[&args[..], more].concat())
+    };
+    let ran = gate(&["--limits", "p50 <= 5 s", "size <= 1 MB", "--junit", "j.xml"]);
+    assert!(ran.assert_fine().stdout.contains("PASS: limits of relu"), "{}", ran.stdout);
+    let ran = gate(&["--limits", "size <= 1 kB, size <= 0.01 kB", "--format", "json"]);
+    assert_eq!(ran.code, Some(2), "{}{}", ran.stdout, ran.stderr);
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let verdicts: Vec<&str> =
+        json["limits"].as_array().unwrap().iter().map(|l| l["verdict"].as_str().unwrap()).collect();
+    assert!(verdicts.contains(&"pass") && verdicts.contains(&"regression"), "{json}");
+    // Of the run that was just measured, with nothing measured again.
+    let before = sandbox.runs().len();
+    let ran = sandbox.run(&["gate", "latest", "--limits", "accuracy >= 0.9", "--strict"]);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("gives no such figure"), "{}", ran.stdout);
+    assert_eq!(sandbox.runs().len(), before);
+    gate(&["--limits", "p99 < 5 ms"]).assert_error(&["p99 < 5 ms", "<= nor >="]);
+    gate(&["--limits"]).assert_error(&["names none", "[gate] limits"]);
+}
+
+#[test]
+fn a_store_keeps_the_baseline_and_the_history() {
+    let sandbox = sandbox();
+    let spin = |us: u32| format!("command:python3 spin.py {us}");
+    // There is no baseline yet: the candidate becomes the first.
+    let stored = ["--store", "store", "--format", "json"];
+    let first = [&stored[..], &["--keep-baseline", "--strict"]].concat();
+    let ran = gate(&sandbox, "stored", "as-given", &first);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("keeps no baseline"), "{}", ran.stdout);
+    assert!(sandbox.path("store/baseline/relu/model.onnx").is_file());
+    // What was kept is measured beside the candidate.
+    let ran = gate(&sandbox, "stored", "as-given", &[&stored[..], &["--budget", "3s"]].concat());
+    let json = ran.assert_fine().json();
+    assert!(json["pairs"][0]["pairs"].as_u64() >= Some(1), "{json}");
+    std::fs::write(sandbox.path("store/baseline/relu/model.onnx"), "other").unwrap();
+    gate(&sandbox, "stored", "as-given", &stored).assert_error(&["is not the model that was kept"]);
+    gate(&sandbox, "stored", "as-given", &[]).assert_error(&["names no store"]);
+    gate(&sandbox, "as-given", &spin(1), &["--store", "s", "--keep-baseline"])
+        .assert_error(&["the candidate is a program"]);
+
+    // Programs leave a history, beside one and the same baseline.
+    for us in [200, 200, 300] {
+        let more = ["--store", "series", "--pairs", "pairs.jsonl", "--budget", "20s"];
+        let ran = gate(&sandbox, &spin(200), &spin(us), &more);
+        assert_eq!(ran.code, Some(if us == 200 { 0 } else { 2 }), "{}{}", ran.stdout, ran.stderr);
+    }
+    let text = std::fs::read_to_string(sandbox.path("pairs.jsonl")).unwrap();
+    assert_eq!(text.lines().count(), 3);
+    let ran = sandbox.run(&["gate", "history", "series", "--format", "json"]);
+    let json = ran.assert_fine().json();
+    assert_eq!((&json[0]["sessions"], json.as_array().unwrap().len()), (&3.into(), 1), "{json}");
+    assert!(json[0]["latest"].as_f64().unwrap() > 0.3, "{json}");
+    sandbox.run(&["gate", "history", "store/baseline"]).assert_error(&["holds no sessions"]);
+
+    // The last session measured both in turns: it decides again, without measuring.
+    let records = |budget: &str| {
+        sandbox.run(&[
+            "gate",
+            "--records",
+            "series",
+            "pairs.jsonl",
+            "--p50",
+            budget,
+            "--format",
+            "json",
+        ])
+    };
+    let ran = records("0.05");
+    assert_eq!(ran.code, Some(2), "{}{}", ran.stdout, ran.stderr);
+    assert!(records("9").assert_fine().stdout.contains("measured in turns"), "{}", ran.stdout);
+    // A session of another machine is no baseline for this one.
+    let elsewhere = text
+        .lines()
+        .next()
+        .unwrap()
+        .replace("\"hardware_class\":\"", "\"hardware_class\":\"other-");
+    sandbox.write("elsewhere.jsonl", elsewhere + "\n");
+    let ran = sandbox.run(&["gate", "--records", "elsewhere.jsonl", "series", "--strict"]);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("the hardware class differs"), "{}", ran.stdout);
+    sandbox.write("broken.jsonl", &text[..text.len() / 2]);
+    sandbox.run(&["gate", "--records", "broken.jsonl", "series"]).assert_error(&["broken.jsonl:"]);
+}
+
+#[test]
+fn a_slow_down_that_is_accepted_passes_and_is_marked() {
+    let sandbox = sandbox();
+    let accepted = |bound: &str, until: &str| {
+        let text = format!(
+            "[[accepted]]\ncase = \"ort:cpu fixed 1\"\nmetric = \"p50\"\nbound = {bound}\nreason = \"a check of the \
+             input\"\nuntil = \"{until}\"\n"
+        );
+        sandbox.write("accepted.toml", text);
+    };
+    let (old, new) = ("command:python3 spin.py 200", "command:python3 spin.py 300");
+    let more = ["--accepted", "accepted.toml"];
+    accepted("1.0", "2999-01-31");
+    let ran = gate(&sandbox, old, new, &more);
+    assert!(
+        ran.assert_fine().stdout.contains("accepted up to 100.0 % until 2999-01-31: a check"),
+        "{}",
+        ran.stdout
+    );
+    accepted("1.0", "2020-01-31");
+    let ran = gate(&sandbox, old, new, &more);
+    assert_eq!(ran.code, Some(2), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("no longer accepted"), "{}", ran.stdout);
+    accepted("0", "2999-01-31");
+    gate(&sandbox, old, new, &more).assert_error(&["accepted.toml", "bound 0"]);
+}
+
+#[test]
+fn quality_size_and_cost_decide_with_budgets_of_their_own() {
+    let sandbox = Sandbox::new();
+    let gate_of = |budgets: &str| {
+        let workload =
+            sandbox.workload_of("digits", |text| format!("{text}\n[gate]\np50 = 9.0\n{budgets}\n"));
+        let args = ["gate", &workload, "--baseline", "fp32", "--candidate", "int8-dynamic-conv"];
+        let more = ["--batch", "1", "--usd-per-hour", "0.2", "--format", "json", "--budget", "20s"];
+        sandbox.run(&[&args[..], &more[..]].concat())
+    };
+    let found = |ran: &Ran, metric: &str| {
+        let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let cases = json["cases"].as_array().unwrap().clone();
+        cases
+            .into_iter()
+            .find(|c| c["metric"] == metric)
+            .unwrap_or_else(|| panic!("{metric}: {json}"))
+    };
+    let ran = gate_of("quality = 0.01\nsize = 0.1\ncost = 9.0\nthroughput = 0.98");
+    let quality = found(&ran, "quality");
+    assert_eq!(quality["verdict"], "pass", "{quality}");
+    assert!(quality["note"].as_str().unwrap().contains("accuracy on"), "{quality}");
+    assert_eq!(found(&ran, "size")["verdict"], "improvement", "{}", ran.stdout);
+    assert!(
+        found(&ran, "cost")["effect"].is_number()
+            && found(&ran, "throughput")["effect"].is_number()
+    );
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let usd = &json["pairs"][0]["usd_per_million"];
+    assert!(usd[0].as_f64().unwrap() > 0.0 && usd[1].as_f64().unwrap() > 0.0, "{usd}");
+}
+
+#[test]
+fn instructions_are_counted_or_what_is_missing_is_said() {
+    let sandbox = sandbox();
+    sandbox.write("copy.onnx", relu(&[-1, 4]));
+    let ran = gate(&sandbox, "as-given", "copy.onnx", &["--instructions", "--format", "json"]);
+    if std::process::Command::new("valgrind").arg("--version").output().is_err() {
+        ran.assert_error(&["valgrind", "--instructions"]);
+        return;
+    }
+    let json = ran.assert_fine().json();
+    let counted = &json["cases"][0];
+    assert_eq!(
+        (&counted["metric"], &counted["verdict"]),
+        (&"instructions".into(), &"pass".into()),
+        "{json}"
+    );
+    let note = counted["note"].as_str().unwrap();
+    assert!(note.contains("valgrind-") && !note.contains("avx512"), "{note}");
+    assert!(counted["effect"].as_f64().unwrap().abs() < 0.01, "{counted}");
 }

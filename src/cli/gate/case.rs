@@ -47,9 +47,8 @@ pub(super) fn decide(
     (clock, until): (&RealClock, Option<Nanos>),
 ) -> Result<Done> {
     let (resolved, arena) = (sides.resolved, sides.arena);
-    let side = |name, reference: &Reference| {
-        reference.side(name, arena, resolved, sides.case, sides.own)
-    };
+    let side =
+        |name, reference: &Reference| reference.side(name, arena, resolved, sides.case, sides.own);
     let (a, b) = (side("baseline", sides.old.1), side("candidate", sides.new.1));
     let load = &resolved.workload.load;
     let patience = Nanos::from(std::time::Duration::from_secs_f64(load.timeout_s));

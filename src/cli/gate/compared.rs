@@ -42,8 +42,11 @@ pub(super) fn execute(
     let cases: Vec<&Case> = plan.cases.iter().filter(|case| case.variant == 0).collect();
     let new = Reference::parse("--candidate", candidate, &resolved, settings)?;
     if args.keep_baseline && matches!(new, Reference::Program(_)) {
-        return Err(Error::input("--keep-baseline", "keeps a model, and the candidate is a program")
-            .remedy("keep the program yourself, and name it as --baseline program:PATH"));
+        return Err(Error::input(
+            "--keep-baseline",
+            "keeps a model, and the candidate is a program",
+        )
+        .remedy("keep the program yourself, and name it as --baseline program:PATH"));
     }
     let host = hardware::detect();
     let mut report = GateReport {
@@ -102,12 +105,8 @@ pub(super) fn execute(
         let empty = CaseGate { budgets, family, ..CaseGate::default() };
         let mut done = case::decide(&sides, empty, args, (&clock, until))?;
         if let Some(accepted) = &accepted {
-            let notes = accepted.apply(
-                &done.report.case_id,
-                label,
-                &mut done.report.found,
-                today(),
-            );
+            let notes =
+                accepted.apply(&done.report.case_id, label, &mut done.report.found, today());
             report.notes.extend(notes);
             done.session.found.clone_from(&done.report.found);
             done.session.verdict = done.report.verdict();
@@ -121,7 +120,9 @@ pub(super) fn execute(
         report.cases.push(done.report);
     }
     if args.instructions {
-        report.notes.push("time was not measured: --instructions counts, on another ISA".to_owned());
+        report
+            .notes
+            .push("time was not measured: --instructions counts, on another ISA".to_owned());
     }
     keep(args, store.as_ref(), &resolved, (candidate, &new), &mut report)?;
     Ok(report)
@@ -211,7 +212,8 @@ fn keep(
 ) -> Result<()> {
     let Some(store) = store.filter(|_| args.keep_baseline) else { return Ok(()) };
     let verdict = report.verdict();
-    let is_first = report.cases.iter().all(|case| case.gate.pairs.is_empty() && case.gate.exact.is_empty());
+    let is_first =
+        report.cases.iter().all(|case| case.gate.pairs.is_empty() && case.gate.exact.is_empty());
     if !is_first && !matches!(verdict, Verdict::Pass | Verdict::Improvement) {
         report.notes.push(format!("{}: the stored baseline stays as it was", verdict.name()));
         return Ok(());

@@ -65,8 +65,11 @@ pub(in crate::cli) fn execute(args: &Args) -> Result<Ended> {
     let groups = Session::by_probe(&sessions);
     let all: Vec<Series> = groups.values().filter_map(|group| series(group, metric)).collect();
     if all.is_empty() {
-        return Err(Error::input(args.store.display(), format!("knows no {} of any session", metric.name()))
-            .remedy("p50 is always known; others where they had a budget"));
+        return Err(Error::input(
+            args.store.display(),
+            format!("knows no {} of any session", metric.name()),
+        )
+        .remedy("p50 is always known; others where they had a budget"));
     }
     let text = match args.format {
         Format::Json => output::json(&all)?,

@@ -133,8 +133,9 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
             Some(candidate) => candidate,
             None if args.aa => baseline,
             None => {
-                return Err(Error::input("gate", "has a baseline and no candidate")
-                    .remedy("give --candidate REF, or --aa to measure the baseline against itself"));
+                return Err(Error::input("gate", "has a baseline and no candidate").remedy(
+                    "give --candidate REF, or --aa to measure the baseline against itself",
+                ));
             }
         };
         compared::execute(args, baseline, candidate, settings)?

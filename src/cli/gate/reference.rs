@@ -54,11 +54,14 @@ impl Reference {
             return Self::model(path, resolved, settings);
         }
         let names: Vec<&str> = resolved.variants.iter().map(|v| v.name.as_str()).collect();
-        Err(Error::input(format!("{flag} {text}"), "is neither a variant of the workload nor a file")
-            .remedy(format!(
-                "name one of {}, a model's path, program:PATH or command:WORDS",
-                names.join(", ")
-            )))
+        Err(Error::input(
+            format!("{flag} {text}"),
+            "is neither a variant of the workload nor a file",
+        )
+        .remedy(format!(
+            "name one of {}, a model's path, program:PATH or command:WORDS",
+            names.join(", ")
+        )))
     }
 
     /// Another model on the workload's data.

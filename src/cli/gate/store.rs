@@ -57,17 +57,26 @@ impl Store {
         };
         let again = "keep it anew: `infermark gate … --store DIR --keep-baseline`";
         let card: Card = serde_json::from_str(&text).map_err(|e| {
-            Error::input(card_path.display(), format!("is no card of a baseline: {e}")).remedy(again)
+            Error::input(card_path.display(), format!("is no card of a baseline: {e}"))
+                .remedy(again)
         })?;
         let model = folder.join(MODEL);
         if sha256_file(&model)? != card.sha256 {
-            return Err(Error::input(model.display(), "is not the model that was kept").remedy(again));
+            return Err(
+                Error::input(model.display(), "is not the model that was kept").remedy(again)
+            );
         }
         Ok(Some(model))
     }
 
     /// Keeps a variant as the workload's baseline, in place of what was there.
-    pub(super) fn keep(&self, workload: &str, name: &str, variant: &Variant, external: &[String]) -> Result<()> {
+    pub(super) fn keep(
+        &self,
+        workload: &str,
+        name: &str,
+        variant: &Variant,
+        external: &[String],
+    ) -> Result<()> {
         let folder = self.of(workload);
         let fresh = folder.with_extension("new");
         let fail = |path: &Path, e: &std::io::Error| Error::io(path, "keep the baseline", e);

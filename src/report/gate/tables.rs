@@ -53,18 +53,23 @@ impl GateReport {
                 limit.verdict.name().to_owned(),
             ]
         };
-        let rows =
-            |case: &CaseReport| case.limits.iter().map(|l| row(case, l)).collect::<Vec<_>>();
+        let rows = |case: &CaseReport| case.limits.iter().map(|l| row(case, l)).collect::<Vec<_>>();
         self.cases.iter().flat_map(rows).collect()
     }
 
     fn notes(&self) -> Vec<String> {
         let mut all = Vec::new();
         for case in &self.cases {
-            let of_found = case.found.iter().filter_map(|f| Some((f.metric.name().to_owned(), f.note.clone()?)));
-            let of_limits = case.limits.iter().filter_map(|l| Some((l.limit.to_string(), l.note.clone()?)));
+            let of_found = case
+                .found
+                .iter()
+                .filter_map(|f| Some((f.metric.name().to_owned(), f.note.clone()?)));
+            let of_limits =
+                case.limits.iter().filter_map(|l| Some((l.limit.to_string(), l.note.clone()?)));
             all.extend(
-                of_found.chain(of_limits).map(|(name, note)| format!("{} {name}: {note}", case.label)),
+                of_found
+                    .chain(of_limits)
+                    .map(|(name, note)| format!("{} {name}: {note}", case.label)),
             );
             if let Some([old, new]) = case.usd_per_million {
                 all.push(format!(
@@ -74,7 +79,8 @@ impl GateReport {
             }
         }
         all.extend(self.notes.iter().cloned());
-        if self.baseline.is_empty() {
+        // Plain limits, records and what is exact err in other ways, or not at all.
+        if self.cases.iter().all(|case| case.gate.pairs.is_empty()) && self.false_alarms.is_none() {
             all.push(format!("on {}", self.hardware_class));
             return all;
         }
@@ -121,15 +127,17 @@ impl GateReport {
     pub fn json(&self) -> Value {
         let of = |case: &CaseReport| {
             let (case_id, label) = (case.case_id.clone(), case.label.clone());
-            let found = case.found.iter().map(|found| {
-                json!(Row { case_id: &case_id, case: &label, found })
-            });
+            let found = case
+                .found
+                .iter()
+                .map(|found| json!(Row { case_id: &case_id, case: &label, found }));
             found.collect::<Vec<_>>()
         };
         let limits = |case: &CaseReport| {
-            let rows = case.limits.iter().map(|found| {
-                json!(LimitRow { case_id: &case.case_id, case: &case.label, found })
-            });
+            let rows = case
+                .limits
+                .iter()
+                .map(|found| json!(LimitRow { case_id: &case.case_id, case: &case.label, found }));
             rows.collect::<Vec<_>>()
         };
         json!({
@@ -212,7 +220,8 @@ pub(super) fn said(found: &Found, usd: Option<[f64; 2]>) -> String {
         };
         format!(" {}{ends}", change(e.effect, is_points))
     });
-    let budget = found.budget.map_or_else(String::new, |b| format!(", budget {}", budget(b, is_points)));
+    let budget =
+        found.budget.map_or_else(String::new, |b| format!(", budget {}", budget(b, is_points)));
     let usd = match (found.metric, usd) {
         (Metric::Cost, Some([old, new])) => format!(", {old:.4} → {new:.4} USD a million"),
         _ => String::new(),
@@ -234,7 +243,9 @@ fn plain(value: f64) -> String {
 
 /// Cells without what Markdown would take for markup; the table escapes its own bars.
 fn tidy<const N: usize>(rows: Vec<[String; N]>) -> Vec<[String; N]> {
-    rows.into_iter().map(|row| row.map(|cell| cell.replace('<', "&lt;").replace('\n', " "))).collect()
+    rows.into_iter()
+        .map(|row| row.map(|cell| cell.replace('<', "&lt;").replace('\n', " ")))
+        .collect()
 }
 
 /// What Markdown would take for markup.
