@@ -19,6 +19,7 @@ mod prices_import;
 mod prices_show;
 mod profiles;
 mod progress;
+mod report;
 mod run;
 mod runs;
 mod runtime;
@@ -81,6 +82,8 @@ enum Command {
     Verify(verify::Args),
     /// Fit a linear head on an encoder's output, on rows that are never measured
     FitHead(fit_head::Args),
+    /// Make one page of runs that can be sent: summary, tables, charts, provenance
+    Report(report::Args),
     /// Measure a baseline and a candidate in turns, and say whether the change made it slower
     Gate(Box<gate::Args>),
     /// Say what this machine is, can do, and rewards
@@ -156,6 +159,7 @@ fn dispatch(cli: Cli) -> Result<Ended> {
         }
         Some(Command::Worker) => crate::measure::serve().map(fine),
         Some(Command::Gpus) => hardware::print_gpus().map(fine),
+        Some(Command::Report(args)) => report::execute(&args, &settings()),
         Some(Command::Gate(args)) => gate::execute(&args, &settings()),
         Some(Command::Cost(args)) => cost::execute(&args, &settings()),
         Some(Command::Prices { command }) => prices::execute(&command, &settings()).map(fine),

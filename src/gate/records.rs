@@ -54,8 +54,8 @@ fn decide(a: &[Session], b: &[Session], new: &Session, budgets: Budgets) -> From
     let Some(old) = a.iter().rev().find(is_same_case) else {
         return none("the first records have no such case");
     };
-    let is_paired =
-        old == new || (is_the_same(&new.baseline, &old.candidate) && shares_machine(old, new));
+    let is_paired = old.is_same(new)
+        || (is_the_same(&new.baseline, &old.candidate) && shares_machine(old, new));
     if is_paired {
         let gate = CaseGate {
             budgets,
@@ -128,7 +128,7 @@ impl<'a> Deviation<'a> {
         let mut groups: Vec<Vec<&Session>> = Vec::new();
         for session in a.iter().chain(b).filter(|s| s.probe() == new.probe()) {
             // The same history may have been given twice.
-            if groups.iter().flatten().any(|known| **known == *session) {
+            if groups.iter().flatten().any(|known| known.is_same(session)) {
                 continue;
             }
             let own = groups.iter_mut().find(|g| is_the_same(&g[0].candidate, &session.candidate));
@@ -281,6 +281,10 @@ mod tests {
         let (verdict, why) = p50(&history[..4], &[session(9, "new", 0.0)]);
         assert_eq!(verdict, Verdict::NoBaseline);
         assert!(why.contains("5 sessions"), "{why}");
+        // The same session is itself, whether it kept its latencies or not.
+        let mut whole = history[5].clone();
+        whole.pairs.iter_mut().for_each(|pair| pair.baseline_ms = vec![1.0]);
+        assert!(p50(&history, &[whole]).1.contains("in turns"));
         // Given twice, it is no more sessions than it is.
         assert_eq!(p50(&history[..4], &history[..4]).0, Verdict::Pass);
         let both = [&history[..3], &history[..3]].concat();

@@ -140,6 +140,14 @@ impl Session {
         Self { pairs: short(&self.pairs), fresh: short(&self.fresh), ..self.clone() }
     }
 
+    /// Whether it is the same session, whichever of the two kept its latencies.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let key =
+            |s: &Self| (s.at.clone(), s.case_id.clone(), s.candidate.clone(), s.baseline.clone());
+        let ratios = |s: &Self| s.pairs.iter().map(|pair| pair.p50).collect::<Vec<_>>();
+        key(self) == key(other) && ratios(self) == ratios(other)
+    }
+
     /// Appends it to a file as a line.
     pub fn append(&self, path: &Path) -> Result<()> {
         let mut line = serde_json::to_vec(self).map_err(|e| Error::internal("gate", e))?;

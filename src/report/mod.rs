@@ -2,12 +2,14 @@
 //!
 //! A [`ReportModel`] is computed once from records; each [`Report`] only lays it out.
 
+pub mod chart;
 mod compare;
 mod csv;
 pub mod gate;
 mod markdown;
 mod model;
 mod numerics;
+pub mod page;
 mod profile;
 mod serving;
 mod table;

@@ -87,7 +87,7 @@ fn limits_need_no_baseline() {
         let args = ["gate", "relu.onnx", "--batch", "1", "--threads", "1"];
         sandbox.run(&[&args[..], more].concat())
     };
-    let ran = gate(&["--limits", "p50 <= 5 s", "size <= 1 MB", "--junit", "j.xml"]);
+    let ran = gate(&["--limits", "peak_rss <= 5 GB", "size <= 1 MB", "--junit", "j.xml"]);
     assert!(ran.assert_fine().stdout.contains("PASS: limits of relu"), "{}", ran.stdout);
     let ran = gate(&["--limits", "size <= 1 kB, size <= 0.01 kB", "--format", "json"]);
     assert_eq!(ran.code, Some(2), "{}{}", ran.stdout, ran.stderr);
