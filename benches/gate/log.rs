@@ -70,7 +70,7 @@ pub(crate) struct Row {
     pub(crate) seconds: f64,
     /// Candidate's median latency / baseline's, over all observations.
     pub(crate) ratio: f64,
-    /// The same beside the baseline of the decision before.
+    /// The same beside the baseline of the last decision under the same conditions.
     pub(crate) stored_ratio: Option<f64>,
     /// What criterion's test says of the same observations.
     pub(crate) criterion: bool,
@@ -128,7 +128,8 @@ pub(crate) fn table(places: &Places) -> Vec<Row> {
     let decisions = read(&places.folder);
     for decision in &decisions {
         if rows.iter().all(|row| row.number != decision.number) {
-            let before = decisions.iter().find(|d| d.number + 1 == decision.number);
+            // The last one under the same conditions: every other one has a busy CPU.
+            let before = decisions.iter().find(|d| d.number + 2 == decision.number);
             rows.push(Row::of(decision, before));
         }
     }

@@ -22,7 +22,7 @@ pub struct Accepted {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    /// The case: its id, or words that its label has.
+    /// The case: its id, or words that follow each other in its label.
     case: String,
     /// The metric's name.
     metric: String,
@@ -65,6 +65,15 @@ impl Accepted {
         Ok(all)
     }
 
+    /// Entries that are of none of these cases, by id and label: a slip, or a case that is gone.
+    pub fn unmatched(&self, cases: &[(&str, &str)]) -> Vec<String> {
+        let is_known = |entry: &&Entry| {
+            cases.iter().any(|(id, label)| entry.case == *id || has_words(label, &entry.case))
+        };
+        let unknown = self.accepted.iter().filter(|entry| !is_known(entry));
+        unknown.map(|entry| format!("accepted `{}` is of no case here", entry.case)).collect()
+    }
+
     /// Lets accepted slow-downs of a case pass, each marked as such; what ended or is not needed is said.
     pub fn apply(
         &self,
@@ -75,7 +84,7 @@ impl Accepted {
     ) -> Vec<String> {
         let mut notes = Vec::new();
         for entry in &self.accepted {
-            if entry.case != case_id && !label.contains(&entry.case) {
+            if entry.case != case_id && !has_words(label, &entry.case) {
                 continue;
             }
             let Some(found) = found.iter_mut().find(|found| Some(found.metric) == entry.of) else {
@@ -119,6 +128,13 @@ impl Accepted {
         }
         notes
     }
+}
+
+/// Whether whole words follow each other in a label: `fixed 1` is none of `fixed 16`.
+fn has_words(label: &str, words: &str) -> bool {
+    let label: Vec<&str> = label.split_whitespace().collect();
+    let words: Vec<&str> = words.split_whitespace().collect();
+    !words.is_empty() && label.windows(words.len()).any(|window| window == words.as_slice())
 }
 
 #[cfg(test)]
@@ -169,7 +185,11 @@ mod tests {
         let (beyond, notes) = verdict(0.13, label, "2026-12-01");
         assert_eq!(beyond, Verdict::Regression);
         assert!(notes.contains("beyond what is accepted up to 12.0 %"), "{notes}");
-        assert_eq!(verdict(0.10, "ort:cpu fixed 8 single", "2026-12-01").0, Verdict::Regression);
+        for other in ["ort:cpu fixed 8 single", "ort:cpu fixed 16 single"] {
+            assert_eq!(verdict(0.10, other, "2026-12-01").0, Verdict::Regression);
+        }
+        assert_eq!(accepted.unmatched(&[("abc", label)]), Vec::<String>::new());
+        assert_eq!(accepted.unmatched(&[("abc", "candle:cpu fixed 16")]).len(), 1);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::decision::{
-    Confirmation, Evidence, LOOKS, Look, SPENT, Verdict, confirms, evidence, look, worst,
+    Confirmation, Evidence, LOOKS, Look, SPENT, Verdict, confirms, evidence, looks, worst,
 };
 use super::exact::Exact;
 use super::metric::{Budgets, Metric};
 use super::pair::Pair;
-use super::tail::tail;
+use super::tail::Tail;
 
 /// A case on its way to a verdict.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -71,13 +71,13 @@ impl CaseGate {
 
     /// What is needed next.
     pub fn next(&self) -> Step {
-        if self.budgets.comparisons() == 0 {
+        if self.budgets.comparisons() == 0 && !self.budgets.has_tail() {
             return Step::Done;
         }
         let mut needed = if self.pairs.len() < LOOKS[0] { LOOKS[0] } else { 0 };
         let mut fresh = 0;
         for (metric, budget, ratios) in self.deciding() {
-            match look(&ratios, budget).0 {
+            match looks(&ratios, budget).0 {
                 Look::Suspect if self.pairs.len() >= LOOKS[0] => {
                     if let Confirmation::NeedMore(pairs) = self.confirmed(metric, budget) {
                         fresh = fresh.max(pairs);
@@ -87,11 +87,22 @@ impl CaseGate {
                 Look::Suspect | Look::Decided(_) => {}
             }
         }
+        for metric in Metric::ALL.into_iter().filter(|m| m.is_tail()) {
+            match self.budgets.of(metric).map(|budget| self.tail(metric).next(budget)) {
+                Some(Step::Measure(pairs)) => needed = needed.max(pairs),
+                Some(Step::Confirm(pairs)) => fresh = fresh.max(pairs),
+                Some(Step::Done) | None => {}
+            }
+        }
         match (fresh.saturating_sub(self.fresh.len()), needed.saturating_sub(self.pairs.len())) {
             (0, 0) => Step::Done,
             (0, left) => Step::Measure(left),
             (left, _) => Step::Confirm(left),
         }
+    }
+
+    fn tail(&self, metric: Metric) -> Tail<'_> {
+        Tail { metric, pairs: &self.pairs, fresh: &self.fresh }
     }
 
     fn confirmed(&self, metric: Metric, budget: f64) -> Confirmation {
@@ -128,15 +139,14 @@ impl CaseGate {
                 }
             }
             Metric::P95 | Metric::P99 => {
-                let p = if metric == Metric::P95 { 0.95 } else { 0.99 };
-                let known = tail(&self.pairs, metric, p, budget);
-                known.or_else(|| budget.map(|budget| unknown(metric, budget)))
+                let known = self.tail(metric).found(budget);
+                known.or_else(|| budget.map(|budget| self.unmeasured(metric, budget)))
             }
             _ => {
                 let known = Self::log_ratios(&self.pairs, metric).filter(|all| !all.is_empty());
                 let Some(ratios) = known else {
                     // What has a budget and is not known must not pass in silence.
-                    return budget.map(|budget| unknown(metric, budget));
+                    return budget.map(|budget| self.unmeasured(metric, budget));
                 };
                 // Cost is the mean time at a price: shown where it is asked for.
                 if metric == Metric::Cost && budget.is_none() {
@@ -145,6 +155,16 @@ impl CaseGate {
                 Some(self.by_pairs(metric, budget, &ratios))
             }
         }
+    }
+
+    /// Nothing can be said: because there was no time, or no figure.
+    fn unmeasured(&self, metric: Metric, budget: f64) -> Found {
+        let found = unknown(metric, budget);
+        if !self.pairs.is_empty() {
+            return found;
+        }
+        let note = Some("the time ended before the first pair".to_owned());
+        Found { verdict: Some(Verdict::TooNoisy), note, ..found }
     }
 
     fn by_pairs(&self, metric: Metric, budget: Option<f64>, ratios: &[f64]) -> Found {
@@ -157,7 +177,7 @@ impl CaseGate {
             return Found { metric, budget: None, evidence, verdict: None, note: None };
         };
         let of_time = worse_time(metric, budget);
-        let (look, evidence) = look(ratios, of_time);
+        let (look, evidence) = looks(ratios, of_time);
         let (verdict, note) = match look {
             Look::Decided(verdict) => (verdict, None),
             Look::Suspect => match self.confirmed(metric, of_time) {
@@ -181,18 +201,12 @@ impl CaseGate {
         };
         let note = match (verdict, evidence.and_then(|e| e.mde)) {
             (Verdict::TooNoisy, Some(mde)) => {
-                let wanted = super::MARGIN * of_time;
-                let needed = (ratios.len() as f64 * (mde / wanted).powi(2)).ceil();
-                let (mde, wanted) = (mde * 100.0, wanted * 100.0);
-                let finds = format!("finds {mde:.1} % at best");
-                let would = if needed > ratios.len() as f64 {
-                    format!(
-                        "{finds}; some {needed:.0} pairs would find {wanted:.1} %, or a quieter machine"
-                    )
-                } else {
-                    format!("{finds}: too near to the budget to be told from it")
-                };
-                Some(note.map_or_else(|| would.clone(), |note| format!("{note}; {would}")))
+                let finds = format!(
+                    "with so many pairs a change of {:.1} % is found in four of five tries; more pairs (a longer --budget, 32 at \
+                     most) or a quieter machine find less",
+                    mde * 100.0
+                );
+                Some(note.map_or_else(|| finds.clone(), |note| format!("{note}; {finds}")))
             }
             _ => note,
         };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::case::Found;
+use super::case::{Found, unknown};
 use super::decision::{Evidence, Verdict};
 use super::metric::Metric;
 
@@ -31,9 +31,18 @@ impl Exact {
             difference
         } else if self.baseline > 0.0 {
             difference / self.baseline
+        } else if difference == 0.0 {
+            0.0
         } else {
-            return None;
+            let note =
+                format!("the baseline has none of it: {} {}", plain(self.baseline), self.unit);
+            return budget.map(|b| Found { note: Some(note), ..unknown(self.metric, b) });
         };
+        if self.metric == Metric::Instructions && self.candidate.min(self.baseline) <= 0.0 {
+            let note = "no instructions were counted: does another process do the work?";
+            return budget
+                .map(|b| Found { note: Some(note.to_owned()), ..unknown(self.metric, b) });
+        }
         let worse = if self.less_is_worse { -effect } else { effect };
         // What differs by rounding alone is the same.
         let slack = 1e-9;

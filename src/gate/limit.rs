@@ -193,12 +193,21 @@ impl Limit {
             };
             return found(None, Verdict::NoBaseline, Some(why.to_owned()));
         };
-        let is_timed = matches!(self.subject, Subject::Latency(_) | Subject::Throughput);
-        if is_timed && !record.verdict.valid {
+        let is_measured = !matches!(self.subject, Subject::Size | Subject::Quality(_));
+        if is_measured && !record.verdict.valid {
             let reasons = record.verdict.reasons.join("; ");
             return found(Some(figure), Verdict::TooNoisy, Some(format!("INVALID: {reasons}")));
         }
         let (value, low, high) = figure;
+        let is_drawn = match self.subject {
+            Subject::Latency(name) => name != "max",
+            Subject::Throughput => true,
+            _ => false,
+        };
+        if is_drawn && (low.is_none() || high.is_none()) {
+            let why = "too few requests for an interval; measure longer (load.duration_s)";
+            return found(Some(figure), Verdict::TooNoisy, Some(why.to_owned()));
+        }
         let (best, worst) = match (low, high, self.is_at_least) {
             (Some(low), Some(high), true) => (high, low),
             (Some(low), Some(high), false) => (low, high),

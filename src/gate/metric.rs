@@ -69,6 +69,11 @@ impl Metric {
         self == Self::Quality
     }
 
+    /// Whether it is a percentile of all pairs together, whose interval is drawn and not exact.
+    pub fn is_tail(self) -> bool {
+        matches!(self, Self::P95 | Self::P99)
+    }
+
     /// Whether it is known without measuring again and again: compared once, as it is.
     pub fn is_exact(self) -> bool {
         matches!(self, Self::Size | Self::Quality | Self::Instructions)
@@ -92,9 +97,15 @@ impl Budgets {
         self.0[metric as usize]
     }
 
-    /// How many metrics are decided by drawn observations, each of which could err.
+    /// How many metrics are decided by the exact test over pairs, each of which could err.
     pub fn comparisons(&self) -> usize {
-        let deciding = |metric: &Metric| self.of(*metric).is_some() && !metric.is_exact();
+        let deciding =
+            |metric: &Metric| self.of(*metric).is_some() && !metric.is_exact() && !metric.is_tail();
         Metric::ALL.iter().filter(|metric| deciding(metric)).count()
+    }
+
+    /// Whether a tail has a budget.
+    pub fn has_tail(&self) -> bool {
+        Metric::ALL.iter().any(|metric| metric.is_tail() && self.of(*metric).is_some())
     }
 }

@@ -15,7 +15,7 @@ pub use accepted::Accepted;
 pub use case::{CaseGate, Found, Step, TAIL};
 pub use decision::{
     CONFIRM, Confirmation, Evidence, FALSE_ALARMS, LOOKS, Look, MARGIN, SPENT, Verdict,
-    confirmation_levels, confirms, evidence, false_alarm_rate, look, worst,
+    confirmation_levels, confirms, evidence, false_alarm_rate, look, looks, worst,
 };
 pub use exact::Exact;
 pub use limit::{Limit, LimitFound};

@@ -28,20 +28,28 @@ pub struct FromRecords {
     pub alpha: f64,
 }
 
-/// Compares the latest candidate of every case in `b` with the latest one in `a`.
+/// Compares the latest candidate of every case and class of machine in `b` with what `a` has of that case.
+///
+/// Where time decides, sessions that only counted are passed over, and the other way round.
 pub fn from_records(a: &[Session], b: &[Session], budgets: Budgets) -> Vec<FromRecords> {
+    let counts = budgets.of(Metric::Instructions).is_some();
+    let has_it = |s: &&Session| if counts { s.instructions.is_some() } else { !s.pairs.is_empty() };
+    let (a, b): (Vec<&Session>, Vec<&Session>) =
+        (a.iter().filter(has_it).collect(), b.iter().filter(has_it).collect());
     let mut latest: Vec<&Session> = Vec::new();
     for session in b.iter().rev() {
-        let is_known = |s: &&Session| s.case == session.case && s.workload == session.workload;
-        if !latest.iter().any(is_known) {
+        let key = |s: &Session| {
+            (s.workload.clone(), s.case.clone(), s.hardware_class.clone(), s.isa.clone())
+        };
+        if !latest.iter().any(|s| key(s) == key(session)) {
             latest.push(session);
         }
     }
     latest.reverse();
-    latest.into_iter().map(|session| decide(a, b, session, budgets)).collect()
+    latest.into_iter().map(|session| decide(&a, &b, session, budgets)).collect()
 }
 
-fn decide(a: &[Session], b: &[Session], new: &Session, budgets: Budgets) -> FromRecords {
+fn decide(a: &[&Session], b: &[&Session], new: &Session, budgets: Budgets) -> FromRecords {
     let empty = || CaseGate { budgets, ..CaseGate::default() };
     let none = |why: &str| FromRecords {
         session: new.clone(),
@@ -50,13 +58,18 @@ fn decide(a: &[Session], b: &[Session], new: &Session, budgets: Budgets) -> From
         basis: format!("NO BASELINE: {why}"),
         alpha: 0.0,
     };
-    let is_same_case = |s: &&Session| s.case == new.case && s.workload == new.workload;
-    let Some(old) = a.iter().rev().find(is_same_case) else {
+    let cases: Vec<&&Session> =
+        a.iter().rev().filter(|s| s.case == new.case && s.workload == new.workload).collect();
+    let is_paired = |old: &Session| {
+        old.is_same(new) || (is_the_same(&new.baseline, &old.candidate) && shares_machine(old, new))
+    };
+    // What was measured beside it, then what was measured beside the same, then whatever is the latest.
+    let paired = cases.iter().find(|old| is_paired(old));
+    let beside = || cases.iter().find(|old| old.probe() == new.probe());
+    let Some(old) = paired.or_else(beside).or(cases.first()) else {
         return none("the first records have no such case");
     };
-    let is_paired = old.is_same(new)
-        || (is_the_same(&new.baseline, &old.candidate) && shares_machine(old, new));
-    if is_paired {
+    if paired.is_some() {
         let gate = CaseGate {
             budgets,
             exact: new.exact.clone(),
@@ -124,9 +137,9 @@ struct Deviation<'a> {
 }
 
 impl<'a> Deviation<'a> {
-    fn learn(a: &'a [Session], b: &'a [Session], new: &Session) -> Option<Self> {
-        let mut groups: Vec<Vec<&Session>> = Vec::new();
-        for session in a.iter().chain(b).filter(|s| s.probe() == new.probe()) {
+    fn learn(a: &[&'a Session], b: &[&'a Session], new: &Session) -> Option<Self> {
+        let mut groups: Vec<Vec<&'a Session>> = Vec::new();
+        for session in a.iter().chain(b).copied().filter(|s| s.probe() == new.probe()) {
             // The same history may have been given twice.
             if groups.iter().flatten().any(|known| known.is_same(session)) {
                 continue;
@@ -183,13 +196,15 @@ impl<'a> Deviation<'a> {
         }
         let effect = now - before;
         // Each of the two sessions deviates by itself.
-        let reach = stats::student_quantile(1.0 - SPENT[0], freedom)? * deviation * 2.0_f64.sqrt();
+        let both = deviation * 2.0_f64.sqrt();
+        let reach = stats::student_quantile(1.0 - SPENT[0], freedom)? * both;
+        let finds = reach + stats::student_quantile(0.8, freedom)? * both;
         let evidence = Evidence {
             effect: effect.exp_m1(),
             low: Some((effect - reach).exp_m1()),
             high: Some((effect + reach).exp_m1()),
             p_value: None,
-            mde: Some(reach.exp_m1()),
+            mde: Some(finds.exp_m1()),
             pairs: new.pairs.len(),
         };
         let verdict = of_time.map(|budget| match (effect - reach, effect + reach) {
@@ -295,6 +310,20 @@ mod tests {
         let (verdict, why) = p50(&wild, &[session(9, "new", 0.0)]);
         assert_eq!(verdict, Verdict::NoBaseline);
         assert!(why.contains("cannot be held from records"), "{why}");
+    }
+
+    #[test]
+    fn every_class_of_machine_has_its_own_verdict() {
+        let old: Vec<Session> = vec![session(1, "old", 0.0)];
+        let mut slow = session(2, "new", 0.4);
+        slow.baseline = old[0].candidate.clone();
+        slow.fresh.clone_from(&slow.pairs);
+        let mut fine = session(3, "new", 0.0);
+        (fine.baseline, fine.hardware_class) = (old[0].candidate.clone(), "there".to_owned());
+        let budgets = Budgets::default().with(Metric::P50, Some(0.05));
+        let all = from_records(&old, &[slow, fine], budgets);
+        let verdicts: Vec<_> = all.iter().map(|found| found.found[0].verdict).collect();
+        assert_eq!(verdicts, [Some(Verdict::Regression), Some(Verdict::NoBaseline)]);
     }
 
     #[test]

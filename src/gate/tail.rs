@@ -3,8 +3,8 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::case::{Found, TAIL};
-use super::decision::{Evidence, MARGIN, SPENT, Verdict};
+use super::case::{Found, Step, TAIL};
+use super::decision::{CONFIRM, Evidence, LOOKS, MARGIN, SPENT, Verdict};
 use super::metric::Metric;
 use super::pair::Pair;
 use crate::stats::order_statistic;
@@ -46,47 +46,110 @@ impl Arm {
     }
 }
 
-/// A percentile of both sides: pairs are drawn with replacement, both sides of a pair together, and the interval is of
-/// the draws' percentiles. Below [`TAIL`] observations an arm it only informs, and says so.
-pub(super) fn tail(pairs: &[Pair], metric: Metric, p: f64, budget: Option<f64>) -> Option<Found> {
-    let (old, new) = (Arm::of(pairs, |p| &p.baseline_ms), Arm::of(pairs, |p| &p.candidate_ms));
-    let log_ratio =
-        |weights: &[usize]| Some((new.quantile(weights, p)? / old.quantile(weights, p)?).ln());
-    let effect = log_ratio(&vec![1; pairs.len()])?;
-    let mut random = ChaCha8Rng::seed_from_u64(SEED);
-    let mut draws: Vec<f64> = (0..DRAWS)
-        .filter_map(|_| {
-            let mut weights = vec![0; pairs.len()];
-            for _ in 0..pairs.len() {
-                weights[random.random_range(0..pairs.len())] += 1;
+/// A percentile of a case.
+pub(super) struct Tail<'a> {
+    pub(super) metric: Metric,
+    pub(super) pairs: &'a [Pair],
+    pub(super) fresh: &'a [Pair],
+}
+
+/// Pairs that it takes to decide: an interval that is drawn from fewer is too narrow.
+const PAIRS: usize = LOOKS[LOOKS.len() - 1];
+/// Fresh ones that a suspicion is confirmed by.
+const FRESH: usize = CONFIRM[CONFIRM.len() - 1].0;
+
+impl Tail<'_> {
+    /// What is needed to decide it; nothing, where 32 pairs would not have [`TAIL`] observations.
+    pub(super) fn next(&self, budget: f64) -> Step {
+        let can_be_decided = observations(self.pairs) * PAIRS >= TAIL * self.pairs.len();
+        if self.pairs.is_empty() || !can_be_decided {
+            return Step::Done;
+        }
+        if self.pairs.len() < PAIRS {
+            return Step::Measure(PAIRS);
+        }
+        let is_suspect = self.evidence(self.pairs).is_some_and(|e| is_worse(&e, budget));
+        if is_suspect && self.fresh.len() < FRESH { Step::Confirm(FRESH) } else { Step::Done }
+    }
+
+    /// What it comes to. Below [`TAIL`] observations an arm it only informs, and says so.
+    pub(super) fn found(&self, budget: Option<f64>) -> Option<Found> {
+        let evidence = self.evidence(self.pairs)?;
+        let observations = observations(self.pairs);
+        let found = |verdict, note: Option<String>| {
+            Some(Found { metric: self.metric, budget, evidence: Some(evidence), verdict, note })
+        };
+        if observations < TAIL {
+            let note = format!(
+                "informs only: {observations} observations an arm, and {TAIL} are needed to decide"
+            );
+            return found(None, Some(note));
+        }
+        let Some(budget) = budget else { return found(None, None) };
+        let noisy = |why: &str| found(Some(Verdict::TooNoisy), Some(why.to_owned()));
+        if self.pairs.len() < PAIRS {
+            return noisy("the time ended before there were 32 pairs");
+        }
+        if is_worse(&evidence, budget) {
+            if self.fresh.len() < FRESH {
+                return noisy("looks like a regression; the time ended before it was confirmed");
             }
-            log_ratio(&weights)
-        })
-        .collect();
-    draws.sort_by(f64::total_cmp);
-    let alpha = SPENT[SPENT.len() - 1];
-    let end = |share: f64| order_statistic(&draws, share).map(f64::exp_m1);
-    let (low, high) = (end(alpha), end(1.0 - alpha));
-    let not_above = draws.iter().filter(|d| **d <= 0.0).count();
-    let evidence = Evidence {
-        effect: effect.exp_m1(),
-        low,
-        high,
-        p_value: Some((not_above + 1) as f64 / (draws.len() + 1) as f64),
-        mde: None,
-        pairs: pairs.len(),
-    };
-    let observations = old.sorted.len().min(new.sorted.len());
-    let informs = observations < TAIL;
-    let note = informs.then(|| {
-        format!("informs only: {observations} observations an arm, and {TAIL} are needed to decide")
-    });
-    let verdict = budget.filter(|_| !informs).map(|budget| match (low, high) {
-        (Some(low), _) if low > 0.0 && evidence.effect > MARGIN * budget => Verdict::Regression,
-        (_, Some(high)) if high < budget => Verdict::Pass,
-        _ => Verdict::TooNoisy,
-    });
-    Some(Found { metric, budget, evidence: Some(evidence), verdict, note })
+            if self.evidence(self.fresh).is_some_and(|again| is_worse(&again, budget)) {
+                let note = format!("confirmed by {} fresh pairs", self.fresh.len());
+                return found(Some(Verdict::Regression), Some(note));
+            }
+            return noisy("looked like a regression, which fresh pairs did not confirm");
+        }
+        match evidence.high {
+            Some(high) if high < budget => found(Some(Verdict::Pass), None),
+            _ => noisy("its interval holds the budget"),
+        }
+    }
+
+    /// Pairs are drawn with replacement, both sides of a pair together; the interval is of the draws' percentiles, at the
+    /// level of the last look. It is drawn, not exact. `None` ends where there are fewer than eight pairs.
+    fn evidence(&self, pairs: &[Pair]) -> Option<Evidence> {
+        let p = if self.metric == Metric::P95 { 0.95 } else { 0.99 };
+        let (old, new) = (Arm::of(pairs, |p| &p.baseline_ms), Arm::of(pairs, |p| &p.candidate_ms));
+        let log_ratio =
+            |weights: &[usize]| Some((new.quantile(weights, p)? / old.quantile(weights, p)?).ln());
+        let effect = log_ratio(&vec![1; pairs.len()])?;
+        let mut evidence = Evidence {
+            effect: effect.exp_m1(),
+            low: None,
+            high: None,
+            p_value: None,
+            mde: None,
+            pairs: pairs.len(),
+        };
+        if pairs.len() < LOOKS[0] {
+            return Some(evidence);
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(SEED);
+        let mut draws: Vec<f64> = (0..DRAWS)
+            .filter_map(|_| {
+                let mut weights = vec![0; pairs.len()];
+                for _ in 0..pairs.len() {
+                    weights[random.random_range(0..pairs.len())] += 1;
+                }
+                log_ratio(&weights)
+            })
+            .collect();
+        draws.sort_by(f64::total_cmp);
+        let alpha = SPENT[SPENT.len() - 1];
+        let end = |share: f64| order_statistic(&draws, share).map(f64::exp_m1);
+        (evidence.low, evidence.high) = (end(alpha), end(1.0 - alpha));
+        Some(evidence)
+    }
+}
+
+fn observations(pairs: &[Pair]) -> usize {
+    let count = |side: fn(&Pair) -> &Vec<f64>| pairs.iter().map(|p| side(p).len()).sum::<usize>();
+    count(|p| &p.baseline_ms).min(count(|p| &p.candidate_ms))
+}
+
+fn is_worse(evidence: &Evidence, budget: f64) -> bool {
+    evidence.low.is_some_and(|low| low > 0.0) && evidence.effect > MARGIN * budget
 }
 
 #[cfg(test)]
@@ -109,14 +172,27 @@ mod tests {
 
     #[test]
     fn few_observations_inform_and_do_not_decide() {
-        let few = tail(&pairs(8, 100, 1.5), Metric::P99, 0.99, Some(0.05)).unwrap();
-        assert_eq!(few.verdict, None);
-        assert!(few.note.unwrap().contains("800 observations"));
-        let many =
-            |factor: f64| tail(&pairs(16, 250, factor), Metric::P99, 0.99, Some(0.05)).unwrap();
-        assert_eq!(many(1.2).verdict, Some(Verdict::Regression));
-        assert!((many(1.2).evidence.unwrap().effect - 0.2).abs() < 1e-9);
-        assert_eq!(many(1.0).verdict, Some(Verdict::Pass));
-        assert_eq!(tail(&[], Metric::P99, 0.99, None), None);
+        let of = |pairs: &[Pair], fresh: &[Pair]| {
+            let tail = Tail { metric: Metric::P99, pairs, fresh };
+            (tail.next(0.05), tail.found(Some(0.05)))
+        };
+        let (next, few) = of(&pairs(8, 80, 1.5), &[]);
+        let few = few.unwrap();
+        assert_eq!((next, few.verdict), (Step::Done, None));
+        assert!(few.note.unwrap().contains("640 observations"));
+        // Where 32 pairs have enough of them, they are asked for.
+        let (next, early) = of(&pairs(16, 250, 1.2), &[]);
+        assert_eq!((next, early.unwrap().verdict), (Step::Measure(32), Some(Verdict::TooNoisy)));
+        let slow = pairs(32, 250, 1.2);
+        let (next, suspect) = of(&slow, &[]);
+        assert_eq!((next, suspect.unwrap().verdict), (Step::Confirm(16), Some(Verdict::TooNoisy)));
+        let (next, found) = of(&slow, &slow[..16]);
+        let found = found.unwrap();
+        assert_eq!((next, found.verdict), (Step::Done, Some(Verdict::Regression)));
+        assert!((found.evidence.unwrap().effect - 0.2).abs() < 1e-9);
+        let (_, again) = of(&slow, &pairs(16, 250, 1.0));
+        assert_eq!(again.unwrap().verdict, Some(Verdict::TooNoisy));
+        assert_eq!(of(&pairs(32, 250, 1.0), &[]).1.unwrap().verdict, Some(Verdict::Pass));
+        assert_eq!(of(&[], &[]).1, None);
     }
 }

@@ -75,9 +75,11 @@ fn isa_below_valgrind() -> Result<Vec<String>> {
 /// All instructions of a worker that runs so many batches.
 fn run(side: &Side, batches: u32, patience: Nanos, interrupted: &Arc<AtomicBool>) -> Result<u64> {
     let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("."), "make a folder", &e))?;
-    let out = folder.path().join("callgrind.out");
+    // A file a process: a command may start another program.
+    let out = folder.path().join("callgrind.%p");
     let mut args = vec![
         "--tool=callgrind".into(),
+        "--trace-children=yes".into(),
         format!("--callgrind-out-file={}", out.display()).into(),
         "--".into(),
         side.program.program.clone().into(),
@@ -102,8 +104,17 @@ fn run(side: &Side, batches: u32, patience: Nanos, interrupted: &Arc<AtomicBool>
         other => return Err(worker.unexpected(&other)),
     }
     worker.quit_and_wait(patience)?;
-    let text = std::fs::read_to_string(&out).map_err(|e| Error::io(&out, "read", &e))?;
-    total(&text).ok_or_else(|| {
+    let entries =
+        std::fs::read_dir(folder.path()).map_err(|e| Error::io(folder.path(), "list", &e))?;
+    let mut sum = None;
+    for entry in entries {
+        let path = entry.map_err(|e| Error::io(folder.path(), "list", &e))?.path();
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", &e))?;
+        if let Some(count) = total(&text) {
+            *sum.get_or_insert(0) += count;
+        }
+    }
+    sum.ok_or_else(|| {
         Error::environment("valgrind", "wrote no count of instructions")
             .remedy("does `valgrind --tool=callgrind true` write a `summary:`?")
     })

@@ -15,7 +15,7 @@ pub use autocorrelation::effective_size;
 pub use bootstrap::block_bootstrap_rate;
 pub use change_points::{ChangePoint, change_points};
 pub use early_stopping::required_under;
-pub use paired::{SignedRank, detectable, hodges_lehmann, signed_rank_above, student_quantile};
+pub use paired::{SignedRank, deviation, hodges_lehmann, signed_rank_above, student_quantile};
 pub use proportion::{paired_difference, wilson};
 pub use quantile::{Interval, median, order_statistic, percentile};
 pub use rank::spearman;

@@ -1,6 +1,6 @@
 //! Paired comparison: the Hodges–Lehmann estimate with its exact signed-rank interval.
 
-use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::quantile::median;
 
@@ -55,17 +55,14 @@ pub fn signed_rank_above(differences: &[f64]) -> f64 {
     distribution(all.len()).iter().skip(doubled / 2).sum::<f64>().min(1.0)
 }
 
-/// The least difference that the test would find in four of five tries: (z₁₋α + z₀.₈) · s / √n · 1.02, s being 1.4826
-/// times the median absolute deviation and 1.02 what ranks cost against a t test under a normal distribution.
-///
-/// `None` with fewer than two differences.
-pub fn detectable(differences: &[f64], alpha: f64) -> Option<f64> {
-    let (middle, n) = (median(differences)?, differences.len());
+/// How much differences deviate: the larger of their standard deviation and 1.4826 times the median absolute deviation,
+/// of which the one is carried away by a single value and the other blind to it. `None` with fewer than two.
+pub fn deviation(differences: &[f64]) -> Option<f64> {
+    let (middle, n) = (median(differences)?, differences.len() as f64);
     let apart: Vec<f64> = differences.iter().map(|d| (d - middle).abs()).collect();
-    let deviation = 1.4826 * median(&apart)?;
-    let normal = Normal::standard();
-    let z = normal.inverse_cdf(1.0 - alpha) + normal.inverse_cdf(0.8);
-    (n > 1).then(|| 1.02 * z * deviation / (n as f64).sqrt())
+    let mean = differences.iter().sum::<f64>() / n;
+    let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
+    (n > 1.0).then_some((squares / (n - 1.0)).sqrt().max(1.4826 * median(&apart)?))
 }
 
 /// The value that Student's t of so many degrees of freedom lies below with probability `p`; `None` without any.
@@ -140,14 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_detected_shrinks_with_pairs_and_grows_with_noise() {
-        let noise: Vec<f64> = (0..16).map(|i| 0.01 * f64::from(i % 5 - 2)).collect();
-        let one = detectable(&noise, 0.01).unwrap();
-        let louder: Vec<f64> = noise.iter().map(|d| 3.0 * d).collect();
-        assert!((detectable(&louder, 0.01).unwrap() / one - 3.0).abs() < 1e-9);
-        let longer: Vec<f64> = noise.iter().cycle().take(64).copied().collect();
-        assert!((one / detectable(&longer, 0.01).unwrap() - 2.0).abs() < 1e-9);
-        assert_eq!(detectable(&[0.1], 0.01), None);
+    fn a_deviation_is_the_larger_of_two() {
+        assert!(
+            (deviation(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap()
+                - 2.0_f64.sqrt().max(1.4826 * 1.0).max(2.5_f64.sqrt()))
+            .abs()
+                < 1e-12
+        );
+        assert!(deviation(&[0.0, 0.0, 0.0, 0.0, 9.0]).unwrap() > 4.0);
+        assert_eq!(deviation(&[0.1]), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Gates: programs that speak the worker protocol and take a known time, and a real model against itself.
 
+use std::path::Path;
+
 use super::onnx_file::relu;
 use super::sandbox::{Ran, Sandbox};
 
@@ -40,7 +42,7 @@ fn a_program_that_became_slower_is_a_regression_and_every_form_says_so() {
     assert_eq!(json["verdict"], "improvement", "{json}");
     let p50 = &json["cases"][0];
     assert_eq!(p50["metric"], "p50");
-    assert!(p50["high"].as_f64().unwrap() < 0.0 && p50["pairs"].as_u64() >= Some(8), "{p50}");
+    assert!(p50["high"].as_f64().unwrap() < 0.0 && p50["rounds"].as_u64() >= Some(8), "{p50}");
     assert!(json["false_alarm_rate"].as_f64().unwrap() <= 0.01, "{json}");
 }
 
@@ -195,6 +197,11 @@ fn a_slow_down_that_is_accepted_passes_and_is_marked() {
     assert!(ran.stdout.contains("no longer accepted"), "{}", ran.stdout);
     accepted("0", "2999-01-31");
     gate(&sandbox, old, new, &more).assert_error(&["accepted.toml", "bound 0"]);
+    gate(&sandbox, old, new, &["--usd-per-hour=0"]).assert_error(&["--usd-per-hour 0"]);
+    gate(&sandbox, old, new, &["--junit", "none/j.xml"]).assert_error(&["its folder is not there"]);
+    gate(&sandbox, old, new, &["--format", "json", "--annotate"])
+        .assert_error(&["--json gate.json"]);
+    gate(&sandbox, old, "spin.py", &[]).assert_error(&["program:spin.py"]);
 }
 
 #[test]
@@ -248,4 +255,61 @@ fn instructions_are_counted_or_what_is_missing_is_said() {
     let note = counted["note"].as_str().unwrap();
     assert!(note.contains("valgrind-") && !note.contains("avx512"), "{note}");
     assert!(counted["effect"].as_f64().unwrap().abs() < 0.01, "{counted}");
+}
+
+/// The script of the action's step `Gate`.
+fn action_script() -> String {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml")).unwrap();
+    let (_, script) = text.rsplit_once("run: |\n").unwrap();
+    script
+        .lines()
+        .map(|line| line.strip_prefix("        ").unwrap_or(line))
+        .fold(String::new(), |script, line| script + line + "\n")
+}
+
+#[test]
+fn the_action_gates_and_checks_limits_and_ends_with_the_worst_of_both() {
+    let sandbox = sandbox();
+    let folder = assert_cmd::cargo::cargo_bin!("infermark").parent().unwrap().to_owned();
+    let script = format!("PATH=\"$BIN:$PATH\"\n{}", action_script());
+    let act = |candidate: &str, limits: &str| {
+        sandbox.write("output", "");
+        sandbox.write("summary", "");
+        let mut bash = sandbox.through("bash");
+        bash.args(["-e", "-o", "pipefail", "-c", &script]);
+        bash.env("BIN", &folder);
+        for (name, value) in [
+            ("WORKLOAD", "relu.onnx"),
+            ("BASELINE", "command:python3 spin.py 200"),
+            ("CANDIDATE", candidate),
+            ("LIMITS", limits),
+            ("STORE", ""),
+            ("KEEP_BASELINE", "false"),
+            ("BUDGET", "60s"),
+            ("STRICT", "false"),
+            ("INSTRUCTIONS", "false"),
+            ("RESULTS", "results"),
+            ("GITHUB_OUTPUT", "output"),
+            ("GITHUB_STEP_SUMMARY", "summary"),
+        ] {
+            bash.env(name, value);
+        }
+        let ran = Ran::from(bash.output().unwrap());
+        let read = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap();
+        (ran.code, read("output"), read("summary"), format!("{}{}", ran.stdout, ran.stderr))
+    };
+    let (code, output, summary, said) = act("command:python3 spin.py 300", "size <= 1 MB\n");
+    assert_eq!((code, output.as_str()), (Some(2), "exit-code=2\n"), "{said}");
+    assert!(
+        summary.contains("### REGRESSION") && summary.contains("### PASS: limits"),
+        "{summary}"
+    );
+    assert!(
+        sandbox.path("results/gate.xml").is_file() && sandbox.path("results/limits.json").is_file()
+    );
+    let (code, output, _, said) = act("", "size <= 0.001 kB\n");
+    assert_eq!((code, output.as_str()), (Some(2), "exit-code=2\n"), "{said}");
+    let (code, _, summary, said) = act("", "size < 1 MB");
+    assert_eq!((code, summary.as_str()), (Some(1), ""), "{said}");
 }

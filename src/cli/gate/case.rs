@@ -52,7 +52,7 @@ pub(super) fn decide(
     let (a, b) = (side("baseline", sides.old.1), side("candidate", sides.new.1));
     let load = &resolved.workload.load;
     let patience = Nanos::from(std::time::Duration::from_secs_f64(load.timeout_s));
-    gate.exact.extend(sizes(&a, &b));
+    gate.exact.push(sizes(&a, &b));
     if gate.budgets.of(Metric::Quality).is_some() {
         output::say("  quality of both on the same samples");
         gate.exact.extend(quality(sides, (&a, &b), patience));
@@ -88,7 +88,7 @@ pub(super) fn decide(
     let label = sides.case.label("");
     let case_id = sides.old.1.case_id(resolved, sides.plan, sides.case)?;
     let mut report = CaseReport::new(&case_id, label.trim(), gate);
-    report.usd_per_million = usd(args, &report.gate, a.spec.batching.size())?;
+    report.usd_per_million = usd(args, &report.gate, a.spec.batching.size());
     let medians = measure::medians(&report.gate);
     let identity = |at: usize, (name, reference): (&str, &Reference), side: &Side| {
         Ok::<_, Error>(Identity {
@@ -120,16 +120,16 @@ pub(super) fn decide(
     Ok(Done { report, session })
 }
 
-/// Sizes of both files, where they are two.
-fn sizes(a: &Side, b: &Side) -> Option<Exact> {
-    (a.spec.variant.sha256 != b.spec.variant.sha256).then(|| Exact {
+/// Sizes of both files, which may be one.
+fn sizes(a: &Side, b: &Side) -> Exact {
+    Exact {
         metric: Metric::Size,
         baseline: a.spec.variant.size.0 as f64,
         candidate: b.spec.variant.size.0 as f64,
         less_is_worse: false,
         unit: "bytes".to_owned(),
         ends: None,
-    })
+    }
 }
 
 /// Quality of both; `None`, and why is said, where a side cannot be judged: the verdict is NO BASELINE then.
@@ -162,12 +162,8 @@ fn counted((a, b): (&Side, &Side), patience: Nanos, arena: &Arena<'_>) -> Result
 }
 
 /// What a million inferences cost on a machine of this price that is always busy: before and now, in USD.
-fn usd(args: &Args, gate: &CaseGate, batch: u32) -> Result<Option<[f64; 2]>> {
-    let Some(price) = args.usd_per_hour else { return Ok(None) };
-    if !(price.is_finite() && price > 0.0) {
-        return Err(Error::input(format!("--usd-per-hour {price}"), "is no price")
-            .remedy("give what the machine costs an hour, above 0"));
-    }
+fn usd(args: &Args, gate: &CaseGate, batch: u32) -> Option<[f64; 2]> {
+    let price = args.usd_per_hour?;
     let cost = |ms: Vec<f64>| {
         let mean_ms = ms.iter().sum::<f64>() / ms.len().max(1) as f64;
         price * mean_ms / 3.6e6 / f64::from(batch.max(1)) * 1e6
@@ -176,5 +172,5 @@ fn usd(args: &Args, gate: &CaseGate, batch: u32) -> Result<Option<[f64; 2]>> {
         gate.pairs.iter().flat_map(|pair| of(pair).iter().copied()).collect::<Vec<f64>>()
     };
     let both = [all(|p| &p.baseline_ms), all(|p| &p.candidate_ms)];
-    Ok((!both[0].is_empty()).then(|| both.map(cost)))
+    (!both[0].is_empty()).then(|| both.map(cost))
 }

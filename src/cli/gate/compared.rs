@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Args;
-use super::case::{self, Sides};
+use super::case::{self, Done, Sides};
 use super::reference::Reference;
 use super::store::Store;
 use crate::artifact::{Library, find_library};
@@ -31,7 +31,7 @@ pub(super) fn execute(
     baseline: &str,
     candidate: &str,
     settings: &Settings,
-) -> Result<GateReport> {
+) -> Result<(GateReport, Option<Error>)> {
     let clock = RealClock::start();
     let budget = args.budget.as_deref().map(targets::parse_budget).transpose()?;
     let resolved = resolved(args, [baseline, candidate], settings)?;
@@ -65,7 +65,7 @@ pub(super) fn execute(
             };
             report.cases = cases.iter().map(of).collect();
             keep(args, store.as_ref(), &resolved, (candidate, &new), &mut report)?;
-            return Ok(report);
+            return Ok((report, None));
         }
         Stored::At(path) => Reference::model(&path, &resolved, settings)?,
         Stored::NotAsked => Reference::parse("--baseline", baseline, &resolved, settings)?,
@@ -103,13 +103,14 @@ pub(super) fn execute(
             new: (candidate, &new),
         };
         let empty = CaseGate { budgets, family, ..CaseGate::default() };
-        let mut done = case::decide(&sides, empty, args, (&clock, until))?;
+        let mut done = match case::decide(&sides, empty, args, (&clock, until)) {
+            Ok(done) => done,
+            // What was decided before is told first.
+            Err(error) if !report.cases.is_empty() => return Ok((report, Some(error))),
+            Err(error) => return Err(error),
+        };
         if let Some(accepted) = &accepted {
-            let notes =
-                accepted.apply(&done.report.case_id, label, &mut done.report.found, today());
-            report.notes.extend(notes);
-            done.session.found.clone_from(&done.report.found);
-            done.session.verdict = done.report.verdict();
+            report.notes.extend(accept(accepted, &mut done));
         }
         if let Some(path) = &args.pairs {
             done.session.append(path)?;
@@ -124,8 +125,23 @@ pub(super) fn execute(
             .notes
             .push("time was not measured: --instructions counts, on another ISA".to_owned());
     }
+    if let Some(accepted) = &accepted {
+        let known: Vec<(&str, &str)> =
+            report.cases.iter().map(|c| (c.case_id.as_str(), c.label.as_str())).collect();
+        let unmatched = accepted.unmatched(&known);
+        report.notes.extend(unmatched);
+    }
     keep(args, store.as_ref(), &resolved, (candidate, &new), &mut report)?;
-    Ok(report)
+    Ok((report, None))
+}
+
+/// Lets accepted slow-downs of a case pass; what a reader must know of them.
+fn accept(accepted: &Accepted, done: &mut Done) -> Vec<String> {
+    let (id, label) = (done.report.case_id.clone(), done.report.label.clone());
+    let notes = accepted.apply(&id, &label, &mut done.report.found, today());
+    done.session.found.clone_from(&done.report.found);
+    done.session.verdict = done.report.verdict();
+    notes
 }
 
 /// The workload or model that the command works on.

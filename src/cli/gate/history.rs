@@ -73,9 +73,9 @@ pub(in crate::cli) fn execute(args: &Args) -> Result<Ended> {
     }
     let text = match args.format {
         Format::Json => output::json(&all)?,
-        Format::Csv => output::csv(&HEADER, rows(&all))?,
-        Format::Md => output::markdown(&HEADER, rows(&all)),
-        Format::Table => table(&all),
+        Format::Csv => output::csv(&HEADER, rows(&all, metric))?,
+        Format::Md => output::markdown(&HEADER, rows(&all, metric)),
+        Format::Table => table(&all, metric),
     };
     output::figures(&text)?;
     Ok(Ended::Fine)
@@ -86,6 +86,14 @@ const HEADER: [&str; 7] = ["case", "session", "candidate", "before", "after", "s
 fn series(group: &[&Session], metric: Metric) -> Option<Series> {
     let known: Vec<(&Session, f64)> =
         group.iter().filter_map(|s| Some((*s, s.middle(metric)?))).collect();
+    // Counts of another ISA or counter are another series' business.
+    let counted = |s: &Session| s.instructions.as_ref().map(|i| (i.isa.clone(), i.counter.clone()));
+    let as_last = known.last().map(|(session, _)| counted(session));
+    let is_counted = metric == Metric::Instructions;
+    let known: Vec<(&Session, f64)> = known
+        .into_iter()
+        .filter(|(session, _)| !is_counted || Some(counted(session)) == as_last)
+        .collect();
     let known = &known[known.len().saturating_sub(WINDOW)..];
     let (first, (last, latest)) = (known.first()?.0, known.last()?);
     let values: Vec<f64> = known.iter().map(|(_, value)| *value).collect();
@@ -112,26 +120,26 @@ fn series(group: &[&Session], metric: Metric) -> Option<Series> {
     })
 }
 
-fn rows(all: &[Series]) -> Vec<[String; 7]> {
+fn rows(all: &[Series], metric: Metric) -> Vec<[String; 7]> {
     let row = |series: &Series, change: &Change| {
         [
             format!("{} {}", series.workload, series.case),
             change.at.clone(),
             change.candidate.clone(),
-            percent(change.before),
-            percent(change.after),
-            percent(change.step),
+            shown(change.before, metric),
+            shown(change.after, metric),
+            shown(change.step, metric),
             format!("{:.3}", change.p_value),
         ]
     };
     all.iter().flat_map(|s| s.changes.iter().map(|c| row(s, c)).collect::<Vec<_>>()).collect()
 }
 
-fn percent(share: f64) -> String {
-    format!("{:+.2} %", share * 100.0)
+fn shown(share: f64, metric: Metric) -> String {
+    if metric.is_points() { format!("{share:+.4}") } else { format!("{:+.2} %", share * 100.0) }
 }
 
-fn table(all: &[Series]) -> String {
+fn table(all: &[Series], metric: Metric) -> String {
     let mut text = String::new();
     for series in all {
         text.push_str(&format!(
@@ -143,14 +151,16 @@ fn table(all: &[Series]) -> String {
             series.hardware_class,
             series.from,
             series.to,
-            percent(series.latest)
+            shown(series.latest, metric)
         ));
         if series.changes.is_empty() {
             text.push_str("no change of level\n\n");
             continue;
         }
-        let rows: Vec<Vec<String>> =
-            rows(std::slice::from_ref(series)).into_iter().map(|row| row[1..].to_vec()).collect();
+        let rows: Vec<Vec<String>> = rows(std::slice::from_ref(series), metric)
+            .into_iter()
+            .map(|row| row[1..].to_vec())
+            .collect();
         text.push_str(&output::ruled(&HEADER[1..], &rows));
         text.push('\n');
     }

@@ -63,7 +63,13 @@ pub(super) fn medians(gate: &CaseGate) -> [f64; 2] {
 /// What a pair's bursts say.
 fn pair_of(bursts: &PairBursts) -> Result<Pair> {
     let ms = |side: &[Vec<Observation>]| -> Vec<f64> {
-        side.iter().flatten().map(|o| o.latency().as_millis_f64()).collect()
+        // Requests of a batch share its time: it counts once.
+        let of_burst = |burst: &Vec<Observation>| {
+            let mut batches: Vec<&Observation> = burst.iter().collect();
+            batches.dedup_by_key(|o| o.batch);
+            batches.into_iter().map(|o| o.latency().as_millis_f64()).collect::<Vec<_>>()
+        };
+        side.iter().flat_map(of_burst).collect()
     };
     let (baseline_ms, candidate_ms) = (ms(&bursts.a), ms(&bursts.b));
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;

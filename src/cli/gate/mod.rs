@@ -38,14 +38,14 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["candidate", "keep_baseline"])]
     aa: bool,
     /// Decide on what was measured before: stores, files of `--pairs`, or runs, of the baseline and the candidate
-    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["baseline", "candidate", "limits", "aa"])]
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["baseline", "candidate", "limits", "aa", "store", "keep_baseline", "budget", "pairs", "usd_per_hour"])]
     records: Vec<String>,
     /// Check limits instead, of a run or of what is measured now: `p99 <= 50 ms`, `accuracy >= 0.90`; without any, the
     /// workload's `[gate] limits`
-    #[arg(long, value_name = "LIMIT", num_args = 0.., conflicts_with_all = ["baseline", "candidate", "aa"])]
+    #[arg(long, value_name = "LIMIT", num_args = 0.., conflicts_with_all = ["baseline", "candidate", "aa", "store", "keep_baseline", "pairs", "accepted", "p50", "usd_per_hour"])]
     limits: Option<Vec<String>>,
     /// Count instructions by callgrind instead of measuring time: the same on a noisy machine
-    #[arg(long, requires = "baseline")]
+    #[arg(long, conflicts_with_all = ["limits", "budget", "p50", "usd_per_hour"])]
     instructions: bool,
     /// Folder of the baseline's artifact and of a history, to which every case is appended
     #[arg(long, value_name = "DIR")]
@@ -119,10 +119,12 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
     if let Some(Command::History(args)) = &args.command {
         return history::execute(args);
     }
-    let report = if args.limits.is_some() {
-        limits::execute(args, settings)?
+    // What is wrong with the command is said before anything is measured.
+    tell::check(args)?;
+    let (report, error) = if args.limits.is_some() {
+        (limits::execute(args, settings)?, None)
     } else if !args.records.is_empty() {
-        records::execute(args, settings)?
+        (records::execute(args, settings)?, None)
     } else {
         let Some(baseline) = &args.baseline else {
             return Err(Error::input("gate", "has nothing to compare with").remedy(
@@ -140,5 +142,14 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
         };
         compared::execute(args, baseline, candidate, settings)?
     };
-    tell::tell(args, &report)
+    let ended = tell::tell(args, &report)?;
+    match error {
+        None => Ok(ended),
+        // A regression that was found stays one.
+        Some(error) if ended == Ended::Negative => {
+            super::output::error(&error);
+            Ok(ended)
+        }
+        Some(error) => Err(error),
+    }
 }

@@ -6,10 +6,14 @@ use super::Args;
 use super::compared;
 use crate::cli::output;
 use crate::error::{Error, Result};
-use crate::gate::{FALSE_ALARMS, Identity, Pair, Session, Verdict, from_records};
+use crate::gate::{Accepted, FALSE_ALARMS, Identity, Pair, Session, Verdict, from_records};
 use crate::report::gate::{CaseReport, GateReport};
 use crate::settings::Settings;
 use crate::store::{Record, RunDir};
+use crate::units::today;
+
+/// Pairs of a run from which on half of them confirm.
+const HALVES: usize = 16;
 
 pub(super) fn execute(args: &Args, settings: &Settings) -> Result<GateReport> {
     let [a, b] = args.records.as_slice() else {
@@ -31,7 +35,12 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<GateReport> {
     if report.false_alarms > Some(FALSE_ALARMS) {
         output::say("WARNING: so many comparisons of records alarm by chance more often than 1 %");
     }
-    for found in all {
+    let accepted = args.accepted.as_deref().map(Accepted::read).transpose()?;
+    for mut found in all {
+        if let Some(accepted) = &accepted {
+            let (id, label) = (&found.session.case_id, &found.session.case);
+            report.notes.extend(accepted.apply(id, label, &mut found.found, today()));
+        }
         report.notes.push(format!("{}: {}", found.session.case, found.basis));
         report.cases.push(CaseReport {
             case_id: found.session.case_id.clone(),
@@ -66,7 +75,8 @@ fn of_run(run: &RunDir) -> Result<Vec<Session>> {
         let baseline = records
             .iter()
             .find(|other| other.case.variant == versus.baseline && other.is_beside(record))?;
-        let pairs = versus.pairs.iter().map(|speedup| Pair { p50: -speedup, ..Pair::default() });
+        let pair = |speedup: &f64| Pair { p50: -speedup, ..Pair::default() };
+        let mut pairs: Vec<Pair> = versus.pairs.iter().map(pair).collect();
         Some(Session {
             schema_version: Session::SCHEMA_VERSION,
             at: record.started_at.clone(),
@@ -81,8 +91,13 @@ fn of_run(run: &RunDir) -> Result<Vec<Session>> {
             verdict: Verdict::NoBaseline,
             found: Vec::new(),
             exact: Vec::new(),
-            pairs: pairs.collect(),
-            fresh: Vec::new(),
+            // The later half confirms what the first one suspects, if there are enough.
+            fresh: if pairs.len() >= HALVES {
+                pairs.split_off(pairs.len() / 2)
+            } else {
+                Vec::new()
+            },
+            pairs,
             instructions: None,
         })
     };

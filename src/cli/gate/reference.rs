@@ -50,6 +50,11 @@ impl Reference {
             return Ok(Self::Variant(at));
         }
         let path = Path::new(text);
+        if path.is_file() && path.extension().is_none_or(|e| e != "onnx" && e != "json") {
+            return Err(Error::input(format!("{flag} {text}"), "is no model").remedy(format!(
+                "for another build of infermark write program:{text}; models end in .onnx"
+            )));
+        }
         if path.exists() {
             return Self::model(path, resolved, settings);
         }

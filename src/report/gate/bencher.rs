@@ -31,7 +31,9 @@ impl GateReport {
             for found in &case.found {
                 if let Some(evidence) = found.evidence {
                     let ends = (evidence.low, evidence.high);
-                    let measure = measure(evidence.effect * 100.0, ends, 100.0);
+                    // Points of quality are in their own unit, everything else in percent.
+                    let unit = if found.metric.is_points() { 1.0 } else { 100.0 };
+                    let measure = measure(evidence.effect * unit, ends, unit);
                     measures.insert(format!("change-{}", found.metric.name()), measure);
                 }
             }
@@ -50,7 +52,9 @@ impl GateReport {
     }
 
     /// The two files of github-action-benchmark: of what is better when smaller, and of what is better when larger.
-    pub fn action_benchmark(&self) -> Result<[String; 2]> {
+    ///
+    /// `None` for one that would be empty, which the action refuses.
+    pub fn action_benchmark(&self) -> Result<[Option<String>; 2]> {
         let (mut smaller, mut bigger) = (Vec::new(), Vec::new());
         for case in &self.cases {
             let entry = |what: &str, unit: &str, value: f64, range: Option<f64>, extra: &str| {
@@ -68,7 +72,12 @@ impl GateReport {
             if let Some(ms) = case.candidate_ms() {
                 smaller.push(entry("p50", "ms", ms, None, "candidate's median latency"));
             }
-            for found in &case.found {
+            for exact in case.gate.exact.iter().filter(|exact| exact.metric == Metric::Quality) {
+                let entry =
+                    entry("quality", &exact.unit, exact.candidate, None, "candidate's figure");
+                if exact.less_is_worse { bigger.push(entry) } else { smaller.push(entry) }
+            }
+            for found in case.found.iter().filter(|found| !found.metric.is_points()) {
                 let Some(evidence) = found.evidence else { continue };
                 let range = evidence.low.zip(evidence.high).map(|(low, high)| (high - low) * 50.0);
                 // 100 is the baseline: their action divides by the value before, which a change of 0 would spoil.
@@ -76,7 +85,7 @@ impl GateReport {
                 let what = format!("{} of baseline", found.metric.name());
                 let verdict = super::tables::said(found, case.usd_per_million);
                 let entry = entry(&what, "percent", index, range, &verdict);
-                let is_bigger = matches!(found.metric, Metric::Throughput | Metric::Quality);
+                let is_bigger = found.metric == Metric::Throughput;
                 if is_bigger { bigger.push(entry) } else { smaller.push(entry) }
             }
             for limit in &case.limits {
@@ -87,7 +96,8 @@ impl GateReport {
             }
         }
         let text = |all: &[Value]| {
-            serde_json::to_string_pretty(all).map_err(|e| Error::internal("gate", e))
+            let text = serde_json::to_string_pretty(all).map_err(|e| Error::internal("gate", e))?;
+            Ok::<_, Error>((!all.is_empty()).then_some(text))
         };
         Ok([text(&smaller)?, text(&bigger)?])
     }

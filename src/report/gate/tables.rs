@@ -12,8 +12,37 @@ use crate::report::table::{ruled, wrapped};
 struct Row<'a> {
     case_id: &'a str,
     case: &'a str,
-    #[serde(flatten)]
-    found: &'a Found,
+    metric: Metric,
+    budget: Option<f64>,
+    effect: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    p_value: Option<f64>,
+    mde: Option<f64>,
+    /// Pairs of fresh processes; 0 for what is exact.
+    rounds: usize,
+    verdict: Option<Verdict>,
+    note: Option<&'a str>,
+}
+
+impl<'a> Row<'a> {
+    fn of(case: &'a CaseReport, found: &'a Found) -> Self {
+        let evidence = found.evidence;
+        Self {
+            case_id: &case.case_id,
+            case: &case.label,
+            metric: found.metric,
+            budget: found.budget,
+            effect: evidence.map(|e| e.effect),
+            low: evidence.and_then(|e| e.low),
+            high: evidence.and_then(|e| e.high),
+            p_value: evidence.and_then(|e| e.p_value),
+            mde: evidence.and_then(|e| e.mde),
+            rounds: evidence.map_or(0, |e| e.pairs),
+            verdict: found.verdict,
+            note: found.note.as_deref(),
+        }
+    }
 }
 
 /// The same of a limit.
@@ -100,10 +129,20 @@ impl GateReport {
             pairs.join(", "),
             self.hardware_class
         ));
-        all.push(format!(
-            "a regression is called where none is in {} % of gates at most, if pairs are as likely to fall either way",
-            plain(100.0 * self.false_alarm_rate())
-        ));
+        let rate = plain(100.0 * self.false_alarm_rate());
+        all.push(match self.false_alarms {
+            None => format!(
+                "a regression is called where none is in {rate} % of gates at most, if pairs are as likely to fall either way"
+            ),
+            Some(_) => format!(
+                "a regression is called where none is in {rate} % of gates at most, if sessions deviate by a normal distribution"
+            ),
+        });
+        if self.cases.iter().any(|case| case.gate.budgets.has_tail()) {
+            let note =
+                "p95 and p99 are not part of that bound: their intervals are drawn, not exact";
+            all.push(note.to_owned());
+        }
         all
     }
 
@@ -126,12 +165,7 @@ impl GateReport {
     /// The machine contract.
     pub fn json(&self) -> Value {
         let of = |case: &CaseReport| {
-            let (case_id, label) = (case.case_id.clone(), case.label.clone());
-            let found = case
-                .found
-                .iter()
-                .map(|found| json!(Row { case_id: &case_id, case: &label, found }));
-            found.collect::<Vec<_>>()
+            case.found.iter().map(|found| json!(Row::of(case, found))).collect::<Vec<_>>()
         };
         let limits = |case: &CaseReport| {
             let rows = case
