@@ -193,8 +193,9 @@ impl Limit {
             };
             return found(None, Verdict::NoBaseline, Some(why.to_owned()));
         };
-        let is_measured = !matches!(self.subject, Subject::Size | Subject::Quality(_));
-        if is_measured && !record.verdict.valid {
+        let is_timed =
+            !matches!(self.subject, Subject::PeakRss | Subject::Size | Subject::Quality(_));
+        if is_timed && !record.verdict.valid {
             let reasons = record.verdict.reasons.join("; ");
             return found(Some(figure), Verdict::TooNoisy, Some(format!("INVALID: {reasons}")));
         }

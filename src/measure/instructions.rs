@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::units::Nanos;
 
 /// Batches that the longer run has more than the shorter one.
-const BATCHES: u32 = 4;
+const BATCHES: u32 = 16;
 /// How much slower a program may be below valgrind than by itself.
 const SLOWER: u64 = 200;
 
