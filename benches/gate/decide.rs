@@ -40,19 +40,28 @@ fn effect(session: &Session) -> f64 {
     p50.and_then(|f| f.evidence).expect("p50 was measured").effect
 }
 
-/// Finds the units of work that are 5 % and 10 %, by measuring larger ones: time is proportional to them.
+/// Finds the units of work that are 5 % and 10 %: a first guess by larger ones, then at the change itself, with as many
+/// pairs as a gate takes at most: time is not quite proportional to them.
 pub(crate) fn calibrate(places: &Places) {
     std::fs::create_dir_all(&places.folder).expect("the folder can be made");
     let mut units = FIRST;
-    // Twice: the first only finds the right size.
+    let mut one = 0.0;
     for _ in 0..2 {
         let found = effect(&gate(places, units, &[]).1).max(1e-3);
         println!("{units} units a request: {:+.2} %", found * 100.0);
-        units = scaled(units, 0.2 / found);
+        one = found / f64::from(units);
+        units = scaled(1, 0.2 / one);
     }
-    let found = effect(&gate(places, units, &[]).1);
-    println!("{units} units a request: {:+.2} %", found * 100.0);
-    let of = |change: f64| scaled(units, change / found);
+    let of = |change: f64| {
+        let mut units = scaled(1, change / one);
+        for _ in 0..2 {
+            // No budget can be held so tight, so that all 32 pairs are measured.
+            let found = effect(&gate(places, units, &["--p50", "0.0001"]).1).max(1e-3);
+            println!("{units} units a request: {:+.2} %", found * 100.0);
+            units = scaled(units, change / found);
+        }
+        units
+    };
     let calibration = Calibration { five: of(0.05), ten: of(0.10) };
     println!("{calibration:?}");
     log::keep(&places.folder, calibration);

@@ -65,6 +65,8 @@ pub(crate) struct Decision {
 pub(crate) struct Row {
     pub(crate) number: usize,
     pub(crate) change: Change,
+    /// Units of further work that that was.
+    pub(crate) units: u32,
     pub(crate) other_cpu_busy: bool,
     pub(crate) verdict: Verdict,
     pub(crate) seconds: f64,
@@ -99,6 +101,15 @@ impl Row {
         Self {
             number: decision.number,
             change: decision.change,
+            // The last word of the candidate's command.
+            units: decision
+                .session
+                .candidate
+                .name
+                .rsplit(' ')
+                .next()
+                .and_then(|word| word.parse().ok())
+                .unwrap_or(0),
             other_cpu_busy: decision.busy,
             verdict: decision.verdict,
             seconds: (decision.seconds * 10.0).round() / 10.0,

@@ -42,16 +42,21 @@ pub(super) fn execute(command: &Command, settings: &Settings) -> Result<()> {
 
 /// The records of a run; of a case that was measured again, the last one counts.
 pub(super) fn last_records(run: &RunDir) -> Result<Vec<Record>> {
-    let mut records = run.records()?;
-    let mut seen = std::collections::HashSet::new();
-    records.reverse();
-    records.retain(|r| seen.insert(r.case.id.clone()));
-    records.reverse();
+    let records = last_of_each(run.records()?);
     if records.is_empty() {
         return Err(Error::input(run.path().display(), "holds no records")
             .remedy("measure with `infermark run … --resume` and its id"));
     }
     Ok(records)
+}
+
+/// Of a case that was measured again, the last record.
+pub(super) fn last_of_each(mut records: Vec<Record>) -> Vec<Record> {
+    let mut seen = std::collections::HashSet::new();
+    records.reverse();
+    records.retain(|r| seen.insert(r.case.id.clone()));
+    records.reverse();
+    records
 }
 
 fn list(format: Format, settings: &Settings) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `infermark gate WORKLOAD --limits`: what must hold whatever there was before.
 
 use super::{Args, compared};
-use crate::cli::run;
+use crate::cli::{run, runs};
 use crate::error::{Error, Result};
 use crate::gate::Limit;
 use crate::report::gate::{CaseReport, GateReport};
@@ -54,12 +54,8 @@ fn records(args: &Args, settings: &Settings) -> Result<Measured> {
     let target = compared::target(args)?;
     let name = target.to_string_lossy();
     if let Ok(run) = RunDir::find(&settings.reports, &name) {
-        let records = run.records()?;
+        let records = runs::last_records(&run)?;
         let model = records.first().map(|r| r.case.model.clone()).unwrap_or_default();
-        if records.is_empty() {
-            return Err(Error::input(run.path().display(), "holds no records")
-                .remedy("`infermark runs list` shows those that do"));
-        }
         return Ok((model, records, Vec::new()));
     }
     let of_run = run::Args {
@@ -74,7 +70,7 @@ fn records(args: &Args, settings: &Settings) -> Result<Measured> {
     };
     let outcome = run::measured(&of_run, settings)?;
     let model = outcome.records.first().map(|r| r.case.model.clone()).unwrap_or_default();
-    Ok((model, outcome.records, outcome.not_run))
+    Ok((model, runs::last_of_each(outcome.records), outcome.not_run))
 }
 
 fn label(record: &Record) -> String {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Args;
 use super::compared;
-use crate::cli::output;
+use crate::cli::{output, runs};
 use crate::error::{Error, Result};
 use crate::gate::{Accepted, FALSE_ALARMS, Identity, Pair, Session, Verdict, from_records};
 use crate::report::gate::{CaseReport, GateReport};
@@ -69,7 +69,7 @@ pub(super) fn sessions(name: &str, settings: &Settings) -> Result<Vec<Session>> 
 
 /// What a run's pairs say: its baseline is the probe, each variant a candidate.
 fn of_run(run: &RunDir) -> Result<Vec<Session>> {
-    let records = run.records()?;
+    let records = runs::last_records(run)?;
     let of = |record: &Record| {
         let versus = record.versus_baseline.as_ref().filter(|v| !v.pairs.is_empty())?;
         let baseline = records
