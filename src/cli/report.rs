@@ -7,7 +7,7 @@ use super::runs;
 use super::{Ended, prices};
 use crate::error::{Error, Result};
 use crate::measure::timestamp;
-use crate::report::page::{Author, Page};
+use crate::report::page::{Author, Page, redacted};
 use crate::report::{Csv, Markdown, Report, ReportModel};
 use crate::settings::Settings;
 use crate::store::RunDir;
@@ -48,13 +48,15 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Result<Ended> {
         records.extend(runs::last_records(&run)?);
         first.get_or_insert(run.path().to_owned());
     }
+    if args.redact {
+        records = redacted(&records);
+    }
     let folder = args.output.clone().or(first).unwrap_or_default();
     let table = prices::table_with(args.prices.as_ref(), &std::collections::BTreeMap::default())?;
     let author = Author {
         client: args.client.clone(),
         notes: args.notes.as_deref().map(read).transpose()?,
         logo: args.logo.as_deref().map(picture).transpose()?,
-        is_redacted: args.redact,
         made_at: timestamp(),
     };
     let page = Page::of(&records, &table, &author, &args.runs)?;

@@ -8,6 +8,8 @@ mod provenance;
 mod redact;
 mod summary;
 
+pub use redact::records as redacted;
+
 use serde::Serialize;
 
 use super::chart::Chart;
@@ -25,8 +27,6 @@ pub struct Author {
     pub notes: Option<String>,
     /// A picture as a `data:` address.
     pub logo: Option<String>,
-    /// Whether names of hosts, users and folders are left out.
-    pub is_redacted: bool,
     /// When it is made, RFC 3339 UTC.
     pub made_at: String,
 }
@@ -85,8 +85,7 @@ impl Page {
         author: &Author,
         runs: &[String],
     ) -> Result<Self> {
-        let records = if author.is_redacted { redact::records(records) } else { records.to_vec() };
-        let model = ReportModel::of(&records, prices);
+        let model = ReportModel::of(records, prices);
         let marked: Vec<bool> = records
             .iter()
             .map(|r| {
@@ -109,18 +108,18 @@ impl Page {
                 .map(|p| p.trim().to_owned())
                 .filter(|p| !p.is_empty())
                 .collect(),
-            summary: summary::of(&records, &model.costs),
+            summary: summary::of(records, &model.costs),
             comparison,
             variants,
-            charts: charts::of(&records, &model.costs)?,
+            charts: charts::of(records, &model.costs)?,
             facts: model
                 .facts
                 .iter()
                 .map(|(label, value)| ((*label).to_owned(), value.clone()))
                 .collect(),
             notes: model.notes.clone(),
-            provenance: provenance::of(&records),
-            commands: provenance::commands(&records, runs),
+            provenance: provenance::of(records),
+            commands: provenance::commands(records, runs),
         })
     }
 

@@ -3,7 +3,7 @@
 use crate::store::Record;
 
 /// The records with host ids replaced by numbers, and paths by their last part.
-pub(super) fn records(records: &[Record]) -> Vec<Record> {
+pub fn records(records: &[Record]) -> Vec<Record> {
     let mut hosts: Vec<String> = Vec::new();
     records
         .iter()
