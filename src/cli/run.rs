@@ -172,7 +172,10 @@ pub(super) fn measured(args: &Args, settings: &Settings) -> Result<RunOutcome> {
     let (workload, base) = target::workload(args, &settings.cache)?;
     output::say(&format!("workload {}: fetching and checking model and data", workload.name));
     let mut resolved = workload::resolve(workload, Split::Test, &base, &settings.cache)?;
-    make::variants(&mut resolved, settings, args.runtime, true)?;
+    if !make::variants(&mut resolved, settings, args.runtime, true)? {
+        return Err(Error::input(&resolved.workload.name, "has a variant that could not be made")
+            .remedy("what was said above names the reason; `infermark compress` tries it alone"));
+    }
     let plan = Plan::of(&resolved)?;
     let (run_dir, outcome) = measure(args, settings, &resolved, &plan, budget)?;
     output::say(&format!("records: {}", run_dir.path().display()));

@@ -3,8 +3,8 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
+use super::Chart;
 use super::draw::{self, Axis, BOTTOM, LEFT, RIGHT, ROW, TOP, WIDTH, failed};
-use super::{COLOURS, Chart};
 use crate::error::Result;
 
 /// A row.
@@ -47,11 +47,10 @@ pub fn bars(
     let svg = draw::svg(bottom + BOTTOM, |area| {
         draw::axis_below(area, &axis, bottom, axis_name)?;
         if legend > 0 {
-            for (at, name) in (0..).zip(names) {
-                let x = LEFT + at * 130;
+            for (at, name) in names.iter().enumerate() {
+                let x = LEFT + draw::px(at) * 130;
                 let swatch = [(x, TOP), (x + 12, TOP + 12)];
-                area.draw(&Rectangle::new(swatch, colour(at.unsigned_abs() as usize).filled()))
-                    .map_err(failed)?;
+                area.draw(&Rectangle::new(swatch, draw::colour(at).filled())).map_err(failed)?;
                 draw::text(area, (x + 18, TOP + 6), 13, HPos::Left, name)?;
             }
         }
@@ -61,7 +60,7 @@ pub fn bars(
             let mut from = 0.0;
             for part in &bar.parts {
                 let corners = [(axis.at(from), y - 8), (axis.at(from + part.value), y + 8)];
-                let color = colour(part.which);
+                let color = draw::colour(part.which);
                 let style = if bar.is_hollow { color.stroke_width(2) } else { color.filled() };
                 area.draw(&Rectangle::new(corners, style)).map_err(failed)?;
                 from += part.value;
@@ -74,11 +73,6 @@ pub fn bars(
     })?;
     let (columns, rows) = table;
     Ok(Chart { name: name.into(), title: title.into(), alt: alt.into(), svg, columns, rows })
-}
-
-fn colour(at: usize) -> RGBColor {
-    let (r, g, b) = COLOURS[at % COLOURS.len()];
-    RGBColor(r, g, b)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
+use super::Chart;
 use super::draw::{self, Axis, BOTTOM, LEFT, RIGHT, ROW, TOP, WIDTH, failed};
-use super::{COLOURS, Chart};
 use crate::error::Result;
 
 /// A row.
@@ -47,18 +47,18 @@ pub fn dots(
     let axis = Axis::new(most, LEFT, WIDTH - RIGHT);
     let svg = draw::svg(bottom + BOTTOM, |area| {
         draw::axis_below(area, &axis, bottom, axis_name)?;
-        for (at, name) in (0..).zip(names) {
-            let x = LEFT + at * 110;
-            let color = colour(at);
+        for (at, name) in names.iter().enumerate() {
+            let x = LEFT + draw::px(at) * 110;
+            let color = draw::colour(at);
             area.draw(&Circle::new((x, TOP + 6), 5, color.filled())).map_err(failed)?;
             draw::text(area, (x + 10, TOP + 6), 13, HPos::Left, name)?;
         }
         for (at, row) in (0..).zip(rows) {
             let y = TOP + legend + at * ROW + ROW / 2;
             draw::label(area, y, &row.label)?;
-            for (which, mark) in (0..).zip(&row.marks) {
+            for (which, mark) in row.marks.iter().enumerate() {
                 let Some(mark) = mark else { continue };
-                let (x, color) = (axis.at(mark.value), colour(which));
+                let (x, color) = (axis.at(mark.value), draw::colour(which));
                 if let Some((low, high)) = mark.ends {
                     draw::whisker(area, y, axis.at(low), axis.at(high), color)?;
                 }
@@ -70,9 +70,4 @@ pub fn dots(
     })?;
     let (columns, rows) = table;
     Ok(Chart { name: name.into(), title: title.into(), alt: alt.into(), svg, columns, rows })
-}
-
-fn colour(at: i32) -> RGBColor {
-    let (r, g, b) = COLOURS[usize::try_from(at).unwrap_or(0) % COLOURS.len()];
-    RGBColor(r, g, b)
 }

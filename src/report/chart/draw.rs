@@ -3,6 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::COLOURS;
 use crate::error::{Error, Result};
 
 /// Width of every chart in px: what fits a page at print size.
@@ -23,6 +24,17 @@ const LABEL: usize = 46;
 pub(super) const INK: RGBColor = RGBColor(0, 0, 0);
 /// Lines of the grid.
 pub(super) const GRID: RGBColor = RGBColor(200, 200, 200);
+
+/// The colour of a legend's entry, by its place.
+pub(super) fn colour(at: usize) -> RGBColor {
+    let (r, g, b) = COLOURS[at % COLOURS.len()];
+    RGBColor(r, g, b)
+}
+
+/// A count of things in a chart, to reckon with pixels.
+pub(super) fn px(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
 
 /// A linear axis from 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
