@@ -23,26 +23,29 @@ const SLOWER: u64 = 200;
 /// What was counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
-    /// Instructions read (callgrind's `Ir`) a batch.
-    pub per_batch: f64,
-    /// Extensions of the CPU that the program saw.
+    /// Instructions read (callgrind's `Ir`) a batch, of either side.
+    pub per_batch: [f64; 2],
+    /// Extensions of the CPU that the programs saw.
     pub isa: Vec<String>,
     /// The counting program, e.g. `valgrind-3.19.0`.
     pub counter: String,
 }
 
-/// Counts a side's instructions a batch, with one thread.
+/// Counts the instructions a batch of two sides, by one counter on one ISA, with one thread.
 pub fn count_instructions(
-    side: &Side,
+    sides: [&Side; 2],
     patience: Nanos,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Counted> {
     let counter = version()?;
     let isa = isa_below_valgrind()?;
     let patience = Nanos(patience.0.saturating_mul(SLOWER));
-    let few = run(side, 1, patience, interrupted)?;
-    let many = run(side, 1 + BATCHES, patience, interrupted)?;
-    let per_batch = (many as f64 - few as f64) / f64::from(BATCHES);
+    let mut per_batch = [0.0; 2];
+    for (side, count) in sides.into_iter().zip(&mut per_batch) {
+        let few = run(side, 1, patience, interrupted)?;
+        let many = run(side, 1 + BATCHES, patience, interrupted)?;
+        *count = (many as f64 - few as f64) / f64::from(BATCHES);
+    }
     Ok(Counted { per_batch, isa, counter })
 }
 

@@ -147,18 +147,9 @@ fn quality(sides: &Sides<'_>, (a, b): (&Side, &Side), patience: Nanos) -> Option
 }
 
 fn counted((a, b): (&Side, &Side), patience: Nanos, arena: &Arena<'_>) -> Result<Instructions> {
-    let old = count_instructions(a, patience, arena.interrupted)?;
-    let new = count_instructions(b, patience, arena.interrupted)?;
-    if old.isa != new.isa || old.counter != new.counter {
-        return Err(Error::environment("valgrind", "showed the two programs two CPUs")
-            .remedy("count both on one machine, by one valgrind"));
-    }
-    Ok(Instructions {
-        baseline: old.per_batch,
-        candidate: new.per_batch,
-        isa: old.isa,
-        counter: old.counter,
-    })
+    let counted = count_instructions([a, b], patience, arena.interrupted)?;
+    let [baseline, candidate] = counted.per_batch;
+    Ok(Instructions { baseline, candidate, isa: counted.isa, counter: counted.counter })
 }
 
 /// What a million inferences cost on a machine of this price that is always busy: before and now, in USD.
